@@ -1,0 +1,1 @@
+"""Where representatives live: one rehearsal buffer per file."""

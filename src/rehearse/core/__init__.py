@@ -1,0 +1,1 @@
+"""What every room may know: types, names, contracts. Loads neither torch nor Snakemake."""

@@ -1,0 +1,136 @@
+"""A campaign: one YAML that describes a matrix of cells and the figures drawn from them.
+
+``Campaign.cells()`` is a pure function of the document. Nothing here loads torch, so the
+Snakefile, which is parsed again in every remote job, stays light.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rehearse.core import registry
+from rehearse.core.cell import Cell, Scaling
+from rehearse.core.config import (
+    BackboneSection,
+    BufferSection,
+    CommunicatorSection,
+    DatasetSection,
+    LoaderSection,
+    Model,
+    ScenarioSection,
+    Slug,
+    StrategySection,
+    read_document,
+    validate,
+)
+from rehearse.core.experiment import Experiment, TrainingConfig
+
+
+class DatasetVariant(Model):
+    """A dataset with the scenario, network and training settings it is studied with."""
+
+    dataset: DatasetSection = Field(description="Dataset plug-in and its options.")
+    scenario: ScenarioSection | None = Field(default=None, description="Scenario; absent: one task with everything.")
+    backbone: BackboneSection = Field(description="Network plug-in and its options.")
+    loader: LoaderSection = Field(default=LoaderSection(name="torch"), description="Loader plug-in.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Epochs, minibatches, optimiser.")
+
+
+class StrategyVariant(Model):
+    """A strategy with its buffer."""
+
+    strategy: StrategySection = Field(description="Strategy plug-in and its options.")
+    buffer: BufferSection | None = Field(default=None, description="Rehearsal buffer, for strategies that rehearse.")
+    concatenate_tasksets: bool = Field(default=False, description="Task t trains on the union of tasks 1..t.")
+
+
+class Block(Model):
+    """One block of the matrix: every combination of the labels it lists becomes a cell."""
+
+    datasets: tuple[Slug, ...] = Field(min_length=1, description="Labels from `datasets`.")
+    strategies: tuple[Slug, ...] = Field(min_length=1, description="Labels from `strategies`.")
+    scalings: tuple[Scaling, ...] = Field(min_length=1, description="Nodes × ranks per node, such as n1r2.")
+    seeds: tuple[int, ...] = Field(min_length=1, description="One run per seed.")
+
+
+class Campaign(Model):
+    """The whole document."""
+
+    name: Slug = Field(description="Names the campaign's folder below results/cells/.")
+    description: str = Field(default="", description="What the campaign shows; printed in the report.")
+    communicator: CommunicatorSection = Field(
+        default=CommunicatorSection(name="horovod"), description="How ranks talk when there are several."
+    )
+    datasets: dict[Slug, DatasetVariant] = Field(min_length=1, description="Dataset variants by label.")
+    strategies: dict[Slug, StrategyVariant] = Field(min_length=1, description="Strategy variants by label.")
+    matrix: tuple[Block, ...] = Field(min_length=1, description="Which combinations run.")
+
+    @model_validator(mode="after")
+    def _labels_exist(self) -> Self:
+        problems = [
+            f"matrix.{index}.{kind}: unknown label {label!r}{registry.suggestion(label, tuple(defined))}"
+            for index, block in enumerate(self.matrix)
+            for kind, labels, defined in (
+                ("datasets", block.datasets, self.datasets),
+                ("strategies", block.strategies, self.strategies),
+            )
+            for label in labels
+            if label not in defined
+        ]
+        if not problems:
+            twice = [name for name, count in Counter(_ids(self)).items() if count > 1]
+            problems = [f"matrix: cell {name} appears more than once" for name in twice]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells in the order of the matrix."""
+        return tuple(self._cell(*key) for key in _keys(self))
+
+    def _cell(self, dataset: str, strategy: str, scaling: str, seed: int) -> Cell:
+        data, fight = self.datasets[dataset], self.strategies[strategy]
+        return Cell(
+            campaign=self.name,
+            dataset=dataset,
+            strategy=strategy,
+            scaling=scaling,
+            experiment=Experiment(
+                dataset=data.dataset,
+                scenario=data.scenario,
+                concatenate_tasksets=fight.concatenate_tasksets,
+                backbone=data.backbone,
+                strategy=fight.strategy,
+                buffer=fight.buffer,
+                loader=data.loader,
+                communicator=self.communicator,
+                training=data.training,
+                seed=seed,
+            ),
+        )
+
+
+def load_campaign(path: Path) -> Campaign:
+    """Read and check a campaign file; plug-in options are checked later, by ``rehearse check``.
+
+    Raises:
+        ConfigError: Every problem of the document, with its path in it.
+    """
+    return validate(Campaign, read_document(path), source=str(path))
+
+
+def _keys(campaign: Campaign) -> list[tuple[str, str, str, int]]:
+    return [
+        key
+        for block in campaign.matrix
+        for key in itertools.product(block.datasets, block.strategies, block.scalings, block.seeds)
+    ]
+
+
+def _ids(campaign: Campaign) -> list[str]:
+    return [f"{dataset}/{strategy}/{scaling}/seed-{seed}" for dataset, strategy, scaling, seed in _keys(campaign)]

@@ -1,0 +1,1 @@
+"""How a dataset becomes a stream of tasks: one scenario per file."""

@@ -1,0 +1,1 @@
+"""How forgetting is fought: one strategy per file."""

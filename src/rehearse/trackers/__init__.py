@@ -1,0 +1,1 @@
+"""Who else reads the records: one tracker per file."""
