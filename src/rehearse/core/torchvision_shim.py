@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -18,7 +18,7 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_libraries: list[torch.library.Library] = []
+_libraries: list[Any] = []
 
 
 def ensure_torchvision() -> Literal["native", "shim", "absent"]:
@@ -39,7 +39,8 @@ def ensure_torchvision() -> Literal["native", "shim", "absent"]:
         except OSError:
             continue
         return "native"
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    make_library: Any = torch.library.Library  # torch leaves it untyped
+    library = make_library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
     _libraries.append(library)
