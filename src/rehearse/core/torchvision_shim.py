@@ -33,13 +33,14 @@ def ensure_torchvision() -> Literal["native", "shim", "absent"]:
         return "absent"
     if _libraries:
         return "shim"
+    operators: Any = torch.ops  # torch leaves it untyped
     for extension in sorted(Path(spec.origin).parent.glob("_C*.so")):
         try:
-            torch.ops.load_library(str(extension))
+            operators.load_library(str(extension))
         except OSError:
             continue
         return "native"
-    make_library: Any = torch.library.Library  # torch leaves it untyped
+    make_library: Any = torch.library.Library
     library = make_library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
