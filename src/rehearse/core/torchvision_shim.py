@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -18,7 +18,7 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_libraries: list[Any] = []
+_libraries: list[torch.library.Library] = []
 
 
 def ensure_torchvision() -> Literal["native", "shim", "absent"]:
@@ -33,15 +33,13 @@ def ensure_torchvision() -> Literal["native", "shim", "absent"]:
         return "absent"
     if _libraries:
         return "shim"
-    operators: Any = torch.ops  # torch leaves it untyped
     for extension in sorted(Path(spec.origin).parent.glob("_C*.so")):
         try:
-            operators.load_library(str(extension))
+            torch.ops.load_library(str(extension))
         except OSError:
             continue
         return "native"
-    make_library: Any = torch.library.Library
-    library = make_library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
     _libraries.append(library)
