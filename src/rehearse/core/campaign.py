@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rehearse.core import registry
 from rehearse.core.cell import Cell, Scaling
@@ -69,6 +69,18 @@ class Campaign(Model):
     datasets: dict[Slug, DatasetVariant] = Field(min_length=1, description="Dataset variants by label.")
     strategies: dict[Slug, StrategyVariant] = Field(min_length=1, description="Strategy variants by label.")
     matrix: tuple[Block, ...] = Field(min_length=1, description="Which combinations run.")
+    figures: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="Figures to draw, by name; absent: all of them."
+    )
+
+    @field_validator("figures")
+    @classmethod
+    def _figures_exist(cls, figures: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        valid = registry.figure_names()
+        unknown = [name for name in figures or () if name not in valid]
+        if unknown:
+            raise ValueError("; ".join(f"unknown figure {name!r}{registry.suggestion(name, valid)}" for name in unknown))
+        return figures
 
     @model_validator(mode="after")
     def _labels_exist(self) -> Self:
@@ -88,6 +100,10 @@ class Campaign(Model):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def figure_names(self) -> tuple[str, ...]:
+        """Figures of this campaign: those it asks for, in its order and once each, or all of them."""
+        return tuple(dict.fromkeys(self.figures)) if self.figures is not None else registry.figure_names()
 
     def cells(self) -> tuple[Cell, ...]:
         """All cells in the order of the matrix."""

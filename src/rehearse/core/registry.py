@@ -10,6 +10,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -58,8 +59,16 @@ def names(room: str) -> tuple[str, ...]:
     spec = importlib.util.find_spec(f"rehearse.{room}")
     if room not in ROOMS or spec is None or spec.submodule_search_locations is None:
         raise PluginError(f"no plug-in room {room!r}; rooms: {', '.join(ROOMS)}")
-    modules = pkgutil.iter_modules(spec.submodule_search_locations)
-    return tuple(sorted(_name_of(module.name) for module in modules if not module.name.startswith("_")))
+    return _file_stems(spec.submodule_search_locations)
+
+
+@cache
+def figure_names() -> tuple[str, ...]:
+    """Names of all figures, the files of ``rehearse/report/figures``, sorted; imports none of them."""
+    spec = importlib.util.find_spec("rehearse.report.figures")
+    if spec is None or spec.submodule_search_locations is None:
+        raise PluginError("rehearse/report/figures is missing; install the package again")
+    return _file_stems(spec.submodule_search_locations)
 
 
 def get(room: str, name: str) -> type[Any]:
@@ -89,6 +98,11 @@ def suggestion(wrong: str, valid: tuple[str, ...]) -> str:
 def singular(room: str) -> str:
     """The word for one plug-in of a room: ``strategies`` → ``strategy``."""
     return room[:-3] + "y" if room.endswith("ies") else room[:-1]
+
+
+def _file_stems(locations: Iterable[str]) -> tuple[str, ...]:
+    modules = pkgutil.iter_modules(locations)
+    return tuple(sorted(_name_of(module.name) for module in modules if not module.name.startswith("_")))
 
 
 def _name_of(stem: str) -> str:

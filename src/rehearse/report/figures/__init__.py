@@ -1,0 +1,1 @@
+"""Figures: one per file, named by the file."""
