@@ -141,6 +141,19 @@ Progress = Callable[[str, int, int | None], None]
 """Called with (what, bytes or items done, all of them or None)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where staged files came from.
+
+    Attributes:
+        source: Addresses, or kind and name of what the user had.
+        verified: Whether official checksums covered the whole source.
+    """
+
+    source: str
+    verified: bool
+
+
 class Dataset(ABC):
     """Where samples come from."""
 
@@ -148,7 +161,7 @@ class Dataset(ABC):
 
     @classmethod
     @abstractmethod
-    def stage(cls, config: PluginConfig, root: Path, source: Path | None, progress: Progress) -> None:
+    def stage(cls, config: PluginConfig, root: Path, source: Path | None, progress: Progress) -> Origin:
         """Put the verified files of the dataset into the empty folder ``root``.
 
         Args:
