@@ -16,6 +16,8 @@ from rehearse.core.errors import DataError
 from rehearse.core.protocols import Dataset
 
 MANIFEST = "MANIFEST.json"
+CLASSES = "classes.json"
+"""Names of the classes, by label; every staged dataset has this file."""
 
 
 class StagedFile(Model):
