@@ -47,23 +47,28 @@ def shard_capacity(budget: int, num_ranks: int, rank: int) -> int:
     return budget // num_ranks + (rank < budget % num_ranks)
 
 
-def class_quota(budget: int, num_classes: int, position: int, num_ranks: int, rank: int) -> int:
+def class_total(budget: int, num_classes: int, place: int) -> int:
+    """Slots that all ranks together give to one class; the sum over classes is the budget, exactly."""
+    return budget // num_classes + (place < budget % num_classes)
+
+
+def class_quota(budget: int, num_classes: int, place: int, num_ranks: int, rank: int) -> int:
     """Slots that one rank gives to one class.
 
-    The budget's slots are numbered; class after class takes a contiguous range of nearly equal
-    length, and slot g belongs to rank g mod num_ranks. So the sum over ranks and classes is the
-    budget, no rank exceeds its capacity, and a class with fewer slots than ranks lives on some of them.
+    The budget's slots are numbered; class after class takes a contiguous range of them, and slot g
+    belongs to rank g mod num_ranks. So the sum over ranks is ``class_total``, the sum over classes is
+    ``shard_capacity``, and a class with fewer slots than there are ranks lives on some of them.
 
     Args:
         budget: Slots over all ranks.
         num_classes: Classes that share the budget.
-        position: Which of them, from 0.
+        place: Which of them, from 0.
         num_ranks: Number of ranks.
         rank: Whose share is asked for.
     """
-    start, extra = divmod(budget, num_classes)
-    first = position * start + min(position, extra)
-    last = first + start + (position < extra)
+    size, extra = divmod(budget, num_classes)
+    first = place * size + min(place, extra)
+    last = first + class_total(budget, num_classes, place)
     return _multiples(last, num_ranks, rank) - _multiples(first, num_ranks, rank)
 
 
