@@ -1,0 +1,73 @@
+"""Training time of each strategy, in all and as tasks go by."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from rehearse.report import captions, layout, marks, tables
+from rehearse.report.drawing import Drawing
+from rehearse.report.load import Runs
+from rehearse.report.statistics import spread_over_seeds
+from rehearse.report.style import strategy_styles
+
+_KEY = ["dataset", "scaling", "strategy"]
+
+
+def draw(all_runs: Runs) -> Drawing:
+    """One row of panels per setting: the total on the left, its growth over tasks on the right."""
+    height_in = max(1.7, layout.rows_height_in(all_runs))
+    runs = layout.fit_page(all_runs, height_in)
+    numbers = _numbers(runs)
+    figure, panels = layout.panel_grid(2 * len(runs.settings), 2, height_in)
+    for index, setting in enumerate(runs.settings):
+        total, growth = panels[2 * index : 2 * index + 2]
+        shown = tables.select(numbers, dataset=setting.dataset, scaling=setting.scaling)
+        _draw_totals(total, runs, shown)
+        _draw_growth(growth, runs, shown)
+        layout.name_rows(total, runs)
+        total.grid(visible=False, axis="y")
+        for panel in (total, growth):
+            layout.title(figure, panel, setting.title)
+    layout.finish(figure, runs, marks.strategy_handles(runs))
+    return Drawing(
+        title="Training time",
+        figure=figure,
+        numbers=numbers,
+        caption=captions.complete(
+            runs,
+            "Time spent training, evaluation and start-up apart. "
+            "Left: all tasks, which is where the lines on the right end. Right: cumulative over tasks.",
+            captions.spread(runs, "Bars and lines", "error bars and bands"),
+            captions.narrowing(all_runs, runs),
+        ),
+        alt="Bar chart of the total training time per strategy, beside lines of the cumulative time over tasks.",
+    )
+
+
+def _numbers(runs: Runs) -> pd.DataFrame:
+    frame = tables.accuracy_per_task(runs)
+    found = spread_over_seeds(frame, [*_KEY, "num_tasks_seen"], "cumulative_training_s").drop(columns="sd")
+    return found.rename(columns={"mean": "cumulative_training_mean_s", "ci95": "cumulative_training_ci95_s"})
+
+
+def _draw_totals(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
+    styles = strategy_styles(runs.campaign.strategies)
+    for row, strategy in enumerate(runs.strategies):
+        last = tables.select(shown, strategy=strategy).tail(1)
+        for mean, ci95 in marks.values(last, ["cumulative_training_mean_s", "cumulative_training_ci95_s"]):
+            panel.barh(row, mean, 0.6, color=styles[strategy].color)
+            panel.errorbar(mean, row, xerr=ci95, color="#777777", capsize=2, linewidth=1.0)
+    panel.set_xlim(left=0)
+    panel.set_xlabel("Training time (s)")
+
+
+def _draw_growth(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
+    styles = strategy_styles(runs.campaign.strategies)
+    for strategy in runs.strategies:
+        line = tables.select(shown, strategy=strategy)
+        mean, ci95 = "cumulative_training_mean_s", "cumulative_training_ci95_s"
+        marks.band_line(panel, line, "num_tasks_seen", mean, ci95, styles[strategy])
+    layout.task_axis(panel, int(shown["num_tasks_seen"].max()), "Tasks trained")
+    panel.set_ylim(bottom=0)
+    panel.set_ylabel("Cumulative\ntraining time (s)")
