@@ -10,7 +10,8 @@ import rich_click as click
 
 from rehearse.core import log
 from rehearse.core.cell import Cell
-from rehearse.core.config import read_document, validate
+from rehearse.core.config import validate
+from rehearse.core.document import read_document
 from rehearse.core.errors import RehearseError
 from rehearse.core.records import RunFiles
 from rehearse.core.world import World

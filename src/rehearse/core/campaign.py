@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,9 +25,9 @@ from rehearse.core.config import (
     ScenarioSection,
     Slug,
     StrategySection,
-    read_document,
     validate,
 )
+from rehearse.core.document import read_document
 from rehearse.core.experiment import Experiment, TrainingConfig
 
 
@@ -55,7 +55,7 @@ class Block(Model):
     datasets: tuple[Slug, ...] = Field(min_length=1, description="Labels from `datasets`.")
     strategies: tuple[Slug, ...] = Field(min_length=1, description="Labels from `strategies`.")
     scalings: tuple[Scaling, ...] = Field(min_length=1, description="Nodes × ranks per node, such as n1r2.")
-    seeds: tuple[int, ...] = Field(min_length=1, description="One run per seed.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, description="One run per seed.")
 
 
 class Campaign(Model):
@@ -79,7 +79,9 @@ class Campaign(Model):
         valid = registry.figure_names()
         unknown = [name for name in figures or () if name not in valid]
         if unknown:
-            raise ValueError("; ".join(f"unknown figure {name!r}{registry.suggestion(name, valid)}" for name in unknown))
+            raise ValueError(
+                "\nfigures: ".join(f"unknown {name!r}{registry.suggestion(name, valid)}" for name in unknown)
+            )
         return figures
 
     @model_validator(mode="after")
@@ -98,7 +100,7 @@ class Campaign(Model):
             twice = [name for name, count in Counter(_ids(self)).items() if count > 1]
             problems = [f"matrix: cell {name} appears more than once" for name in twice]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def figure_names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ without a file for data that comes with a library or that only its owners hand o
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -61,8 +62,8 @@ class Entry:
         return sum(archive.num_bytes for archive in self.archives)
 
     def version_of(self, options: Mapping[str, Any]) -> str:
-        """The version with the plug-in's options filled in."""
-        return self.version.format_map(options)
+        """The version with the plug-in's options filled in; one that is left out reads ``default``."""
+        return self.version.format_map(defaultdict(lambda: "default", options))
 
 
 def entry(name: str) -> Entry:

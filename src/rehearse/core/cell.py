@@ -16,7 +16,7 @@ _SCALING = re.compile(r"n([1-9]\d*)r([1-9]\d*)")
 
 def _is_scaling(text: str) -> str:
     if not _SCALING.fullmatch(text):
-        raise ValueError("a scaling is nodes × ranks per node, such as 'n4r8'")
+        raise ValueError(f"expected nodes × ranks per node, such as n4r8, got {text!r}")
     return text
 
 

@@ -11,8 +11,9 @@ from typing import Any, Literal, TextIO
 from pydantic import Field, ValidationError
 
 from rehearse.core.cell import Cell
-from rehearse.core.config import Model, explain, problem_list
+from rehearse.core.config import Model
 from rehearse.core.errors import DataError, OutputError
+from rehearse.core.problems import explain, problem_list
 
 EventKind = Literal["run_start", "task_start", "step", "epoch", "evaluation", "task_end", "run_end", "error"]
 Value = float | int | str | bool | None

@@ -11,8 +11,9 @@ from pydantic import Field, ValidationError
 
 from rehearse.core import registry
 from rehearse.core.catalogue import entry
-from rehearse.core.config import DatasetSection, Model, explain, plugin_config, problem_list
+from rehearse.core.config import DatasetSection, Model, plugin_config
 from rehearse.core.errors import DataError
+from rehearse.core.problems import explain, problem_list
 from rehearse.core.protocols import Dataset
 
 MANIFEST = "MANIFEST.json"
@@ -56,9 +57,8 @@ class Manifest(Model):
 
 
 def staged_folder(section: DatasetSection, dataset_dir: Path) -> Path:
-    """Folder of a staged dataset: ``<dataset_dir>/<name>/<version>``."""
-    version = entry(section.name).version_of(plugin_config(section).model_dump())
-    return dataset_dir / section.name / version
+    """Folder of a staged dataset: ``<dataset_dir>/<name>/<version>``; imports no plug-in, as the Snakefile asks."""
+    return dataset_dir / section.name / entry(section.name).version_of(section.options)
 
 
 def stage_command(section: DatasetSection, dataset_dir: Path) -> str:
