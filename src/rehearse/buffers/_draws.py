@@ -34,7 +34,10 @@ class Draws:
     """
 
     def __init__(self, seed: int, purpose: Purpose, round_number: int, rank: int) -> None:
-        self._generator = np.random.Philox(key=[seed, int(purpose)], counter=[0, round_number, rank, 0])
+        # NumPy would turn a plain list with large integers into floats, and lose the seed's low bits.
+        key = np.array([seed, int(purpose)], dtype=np.uint64)
+        counter = np.array([0, round_number, rank, 0], dtype=np.uint64)
+        self._generator = np.random.Philox(key=key, counter=counter)
         self._words: list[int] = []
 
     def below(self, bound: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -35,11 +36,11 @@ class BufferConfig(PluginConfig):
         return self
 
     def num_slots(self, num_train_samples: int) -> int:
-        """Budget in slots over all ranks, at least 1."""
+        """Budget in slots over all ranks, at least 1; a ratio is taken as the decimal that was written."""
         if self.budget is not None:
             return self.budget
         assert self.rehearsal_ratio is not None
-        return max(1, int(num_train_samples * self.rehearsal_ratio / 100))
+        return max(1, int(num_train_samples * Fraction(str(self.rehearsal_ratio)) / 100))
 
 
 def shard_capacity(budget: int, num_ranks: int, rank: int) -> int:

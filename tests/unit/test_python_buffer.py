@@ -1,0 +1,501 @@
+"""The reference buffer: budget, quotas, laws of insertion, exchange between ranks, state."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rehearse.buffers._draws import Draws, Purpose, Union
+from rehearse.buffers._policies import ClassQuota, Reservoir
+from rehearse.buffers._quotas import FixedQuotas, SharedQuotas
+from rehearse.buffers._shard import Layout, Shard
+from rehearse.core.errors import CheckpointError, CommunicationError, RehearsalError
+from rehearse.core.protocols import RecordField
+from rehearse.core.rehearsal import class_quota, class_total, shard_capacity
+from support import laws
+from support.fake_ranks import run_ranks
+from support.rehearsing import EMPTY, FIELDS, WITH_LOGITS, buffer, identities, logits_of, samples
+
+
+def alone(function):
+    """Call a function with the communicator of a single rank."""
+    return run_ranks(1, function)[0]
+
+
+def stored(rehearsal):
+    """Identities in this rank's shard, by slot."""
+    shard = rehearsal._shard
+    labels, fields = shard.layout.unpack(shard.pack(range(shard.size)))
+    return identities(type(EMPTY)(inputs=fields["inputs"], labels=labels, num_global=len(labels)))
+
+
+def check_shard(shard):
+    """Every slot is in exactly one class's list, at the place that is noted."""
+    listed = sorted(slot for label in shard.fill() for slot in shard.slots_of(label))
+    assert listed == list(range(shard.size))
+    for label in shard.fill():
+        for place, slot in enumerate(shard.slots_of(label)):
+            assert shard._place[slot] == place
+            assert int(shard.labels[slot]) == label
+
+
+# --- budget, quotas, distinct draws: whatever is offered ---------------------------------------
+
+
+@st.composite
+def schedules(draw):
+    """(ranks, budget, classes, options, label lists by round and rank)."""
+    num_ranks, num_classes = draw(st.integers(1, 4)), draw(st.integers(1, 7))
+    rounds = st.lists(
+        st.tuples(*[st.lists(st.integers(0, num_classes - 1), max_size=9) for _ in range(num_ranks)]),
+        min_size=1,
+        max_size=8,
+    )
+    options = {
+        "policy": draw(st.sampled_from(["class_quota", "reservoir"])),
+        "scope": draw(st.sampled_from(["global", "local"])),
+        "fixed_classes": draw(st.booleans()),
+        "num_candidates": draw(st.integers(1, 10)),
+        "num_representatives": draw(st.integers(1, 6)),
+    }
+    return num_ranks, draw(st.integers(1, 24)), num_classes, options, draw(rounds)
+
+
+def follow(communicator, budget, num_classes, options, rounds):
+    """Offer a schedule; what was stored and drawn after each round, with one rank's own checks."""
+    rank, history = communicator.world.rank, []
+    rehearsal = buffer(communicator, budget, num_classes=num_classes, **options)
+    first = rehearsal.take()
+    assert len(first) == first.num_global == 0
+    for number, labels in enumerate(rounds):
+        own = [1000 * number + 100 * rank + row for row in range(len(labels[rank]))]
+        rehearsal.offer(samples(own, labels[rank], num_ranks=communicator.world.num_ranks))
+        check_shard(rehearsal._shard)
+        taken = rehearsal.take()
+        history.append((stored(rehearsal), identities(taken), taken.num_global, rehearsal.fill()))
+    return history
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(schedules())
+def test_budget_quotas_and_draws_hold_for_every_schedule(schedule):
+    num_ranks, budget, num_classes, options, rounds = schedule
+    histories = run_ranks(num_ranks, lambda comm: follow(comm, budget, num_classes, options, rounds))
+    for per_rank in zip(*histories, strict=True):
+        shards = [rank[0] for rank in per_rank]
+        assert sum(map(len, shards)) <= budget
+        assert all(len(shard) <= shard_capacity(budget, num_ranks, rank) for rank, shard in enumerate(shards))
+        union = [identity for shard in shards for identity in shard]
+        assert len(set(union)) == len(union), "no sample is stored twice"
+        for rank, (shard, drawn, num_global, fill) in enumerate(per_rank):
+            available = union if options["scope"] == "global" else shard
+            assert len(set(drawn)) == len(drawn) == min(options["num_representatives"], len(available))
+            assert set(drawn) <= set(available)
+            assert num_global == sum(len(other[1]) for other in per_rank)
+            if options["policy"] == "class_quota" and options["fixed_classes"]:
+                assert all(
+                    held <= class_quota(budget, num_classes, label, num_ranks, rank) for label, held in fill.items()
+                )
+
+
+@pytest.mark.parametrize("fixed_classes", [False, True])
+@pytest.mark.parametrize("budget", [2, 7, 16, 61])
+def test_past_classes_keep_their_part_of_the_budget(budget, fixed_classes):
+    """Classes one after another; also where a class has fewer slots than there are ranks."""
+    num_ranks, num_classes = 5, 8
+
+    def stream(communicator):
+        options = {"num_candidates": 6, "fixed_classes": fixed_classes}
+        rehearsal = buffer(communicator, budget, num_classes=num_classes, **options)
+        for label in range(num_classes):
+            for _ in range(10):
+                rehearsal.offer(samples(range(6), [label] * 6))
+        return rehearsal.fill()
+
+    fills = run_ranks(num_ranks, stream)
+    totals = [sum(fill.get(label, 0) for fill in fills) for label in range(num_classes)]
+    assert totals == [class_total(budget, num_classes, label) for label in range(num_classes)]
+
+
+# --- laws of insertion ---------------------------------------------------------------------------
+
+NUM_OFFERS = 3000
+
+
+def policy_draws(index):
+    return Draws(11, Purpose.INSERTION, index, 0)
+
+
+def new_shard(capacity):
+    return Shard(capacity, Layout({}))
+
+
+def entered(policy, labels, shard, index):
+    return policy.insert(labels, shard, policy_draws(index))
+
+
+def test_each_sample_of_a_minibatch_enters_with_probability_c_over_b():
+    """While there is room and when the class is full; exactly c of b each time."""
+    quotas = SharedQuotas(40, 1, 0)
+    for prefilled in (0, 40):
+        counts = np.zeros(10)
+        for index in range(NUM_OFFERS):
+            shard = new_shard(40)
+            for _ in range(prefilled):
+                shard.claim(0)
+            rows = entered(ClassQuota(3, quotas), [0] * 10, shard, index).rows.values()
+            assert len(set(rows)) == 3
+            counts[list(rows)] += 1
+        assert laws.uniform(counts, 3) > laws.CREDIBLE
+
+
+def test_candidates_of_a_mixed_minibatch_do_not_depend_on_their_class():
+    counts = np.zeros(12)
+    quotas = FixedQuotas(90, 1, 0, 3)
+    for index in range(NUM_OFFERS):
+        insertion = entered(ClassQuota(4, quotas), [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2], new_shard(90), index)
+        counts[list(insertion.rows.values())] += 1
+    assert laws.uniform(counts, 4) > laws.CREDIBLE
+
+
+def test_victims_are_distinct_and_uniform_within_their_class():
+    counts = np.zeros(15)
+    for index in range(NUM_OFFERS):
+        shard = new_shard(30)
+        for slot in range(30):
+            shard.claim(slot % 2)
+        insertion = entered(ClassQuota(4, FixedQuotas(30, 1, 0, 2)), [1] * 9, shard, index)
+        assert len(insertion.rows) == insertion.num_evicted == 4
+        assert all(slot % 2 for slot in insertion.rows)
+        counts[[slot // 2 for slot in insertion.rows]] += 1
+    assert laws.uniform(counts, 4) > laws.CREDIBLE
+
+
+def test_a_new_class_evicts_uniformly():
+    survivors = np.zeros(20)
+    for index in range(NUM_OFFERS):
+        quotas = SharedQuotas(20, 1, 0, seen=[0])
+        shard = Shard(20, Layout(FIELDS))
+        slots = [shard.claim(0) for _ in range(20)]
+        shard.write(slots, {"inputs": samples(range(20), [0] * 20).inputs}, slots)
+        insertion = entered(ClassQuota(1, quotas), [1], shard, index)
+        assert insertion.num_evicted == 10
+        assert shard.fill() == {0: 10, 1: 1}
+        check_shard(shard)
+        kept = shard.fields["inputs"][list(shard.slots_of(0))].reshape(-1, 8)[:, 0].tolist()
+        survivors[kept] += 1
+    assert laws.uniform(survivors, 10) > laws.CREDIBLE
+
+
+def mean_age(num_rounds=6000, every=40):
+    """Mean number of offers since the representatives of a full class entered."""
+    policy, shard = ClassQuota(2, FixedQuotas(20, 1, 0, 1)), new_shard(20)
+    born, ages = {}, []
+    for index in range(num_rounds):
+        born.update(dict.fromkeys(entered(policy, [0] * 8, shard, index).rows, index))
+        if index >= 1000 and index % every == 0:
+            ages.extend(index - start for start in born.values())
+    return np.mean(ages), 4 * np.std(ages) / np.sqrt(len(ages))
+
+
+def test_the_age_of_representatives_is_geometric(monkeypatch):
+    """Each offer replaces c of Q: mean age Q/c - 1 offers, that is Q·b/c samples but for the current minibatch."""
+    mean, tolerance = mean_age()
+    assert abs(mean - (20 / 2 - 1)) < tolerance
+    # The twin always replaces the slots that come first.
+    monkeypatch.setattr(Draws, "distinct", lambda self, count, population: list(range(count)))
+    mean, tolerance = mean_age()
+    assert abs(mean - (20 / 2 - 1)) > 5 * tolerance
+
+
+def test_more_candidates_than_quota_leave_a_random_choice_of_them():
+    counts = np.zeros(8)
+    for index in range(NUM_OFFERS):
+        insertion = entered(ClassQuota(8, FixedQuotas(3, 1, 0, 1)), [0] * 8, new_shard(3), index)
+        assert len(insertion.rows) == 3
+        counts[list(insertion.rows.values())] += 1
+    assert laws.uniform(counts, 3) > laws.CREDIBLE
+
+
+def reservoir_inclusion(forget=False):
+    """p-value of uniform inclusion of 60 samples, offered 7 at a time, into 12 slots."""
+    counts = np.zeros(60)
+    for seed in range(1500):
+        policy, shard, content = Reservoir(), new_shard(12), {}
+        for index, start in enumerate(range(0, 60, 7)):
+            if forget:
+                policy.load_state_dict({"num_seen": min(start, 12)})
+            labels = [0] * min(7, 60 - start)
+            insertion = policy.insert(labels, shard, Draws(seed, Purpose.INSERTION, index, 0))
+            content.update({slot: start + row for slot, row in insertion.rows.items()})
+        assert len(set(content.values())) == 12
+        counts[list(content.values())] += 1
+    return laws.uniform(counts, 12)
+
+
+def test_the_reservoir_keeps_every_sample_with_the_same_probability():
+    assert reservoir_inclusion() > laws.CREDIBLE
+    assert reservoir_inclusion(forget=True) < laws.IMPOSSIBLE, "a lost counter favours the present"
+
+
+@pytest.mark.parametrize(("num_ranks", "budget", "per_rank"), [(2, 10, 25), (5, 15, 9)])
+def test_the_reservoir_is_uniform_over_all_ranks(num_ranks, budget, per_rank):
+    def one_run(communicator):
+        content = []
+        for seed in range(400):
+            rehearsal = buffer(communicator, budget, seed=seed, policy="reservoir", num_candidates=1)
+            first = communicator.world.rank * per_rank
+            for start in range(first, first + per_rank, 4):
+                rows = range(start, min(start + 4, first + per_rank))
+                rehearsal.offer(samples(rows, [row % 3 for row in rows]))
+            content += stored(rehearsal)
+        return content
+
+    held = np.concatenate(run_ranks(num_ranks, one_run))
+    counts = np.bincount(held, minlength=num_ranks * per_rank)
+    assert counts.sum() == 400 * budget
+    # Each rank keeps exactly its share, so the statistic has one degree of freedom less per rank.
+    for rank in range(num_ranks):
+        own = counts[rank * per_rank : (rank + 1) * per_rank]
+        assert laws.uniform(own, budget / num_ranks) > laws.CREDIBLE / num_ranks
+
+
+# --- draws through the exchange ------------------------------------------------------------------
+
+FILLS = {1: [30], 2: [17, 3], 5: [12, 1, 0, 7, 10]}
+
+
+def drawn_counts(num_ranks, num_rounds=1200):
+    """p-value of equal counts of all representatives, over all ranks' draws from shards of unequal fill."""
+    sizes, total = FILLS[num_ranks], sum(FILLS[num_ranks])
+
+    def run(communicator):
+        rank, counts = communicator.world.rank, np.zeros(total)
+        rehearsal = buffer(communicator, 30 * num_ranks, policy="reservoir", num_representatives=5)
+        held = np.arange(sizes[rank]) + sum(sizes[:rank])
+        rehearsal.offer(samples(held, held % 4))
+        for _ in range(num_rounds):
+            counts[identities(rehearsal.take())] += 1
+            rehearsal.offer(EMPTY)
+        return counts
+
+    return laws.uniform(sum(run_ranks(num_ranks, run)), 5)
+
+
+@pytest.mark.parametrize("num_ranks", FILLS)
+def test_what_ranks_receive_is_uniform_over_the_union(num_ranks):
+    assert drawn_counts(num_ranks) > laws.CREDIBLE
+
+
+def test_a_buffer_that_chooses_ranks_first_fails_the_same_test(monkeypatch):
+    def by_rank(union, count, draws):
+        chosen = {}
+        while len(chosen) < count:
+            rank = draws.below(len(union._starts))
+            if union._ends[rank] > union._starts[rank]:
+                size = union._ends[rank] - union._starts[rank]
+                chosen[union._starts[rank] + draws.below(size)] = None
+        return list(chosen)
+
+    monkeypatch.setattr(Union, "draw", by_rank)
+    assert drawn_counts(5, num_rounds=300) < laws.IMPOSSIBLE
+
+
+def test_local_scope_draws_from_the_own_shard_and_knows_the_global_number():
+    def run(communicator):
+        rank = communicator.world.rank
+        rehearsal = buffer(communicator, 30, scope="local", policy="reservoir", num_representatives=5)
+        rehearsal.offer(samples([100 * rank + row for row in range(rank * 4)], [rank] * (rank * 4)))
+        return identities(rehearsal.take()), rehearsal.take().num_global, rehearsal.stats()["bytes_exchanged"]
+
+    (none, *first), (four, *_), (five, *_) = run_ranks(3, run)
+    assert (len(none), len(four), len(five)) == (0, 4, 5)
+    assert first == [9, 0]
+    assert all(identity // 100 == 1 for identity in four)
+    assert all(identity // 100 == 2 for identity in five)
+
+
+def test_ranks_in_different_rounds_are_told_so():
+    def run(communicator):
+        rehearsal = buffer(communicator, 8)
+        rehearsal._round = communicator.world.rank
+        rehearsal.offer(EMPTY)
+
+    with pytest.raises(CommunicationError, match=r"different rounds, \[0, 1\] in rank order"):
+        run_ranks(2, run)
+
+
+def test_exchange_is_counted_once_per_representative():
+    def run(communicator):
+        rehearsal = buffer(communicator, 4, policy="reservoir", num_representatives=4)
+        rank = communicator.world.rank
+        rehearsal.offer(samples([2 * rank, 2 * rank + 1], [rank] * 2))
+        return rehearsal.stats()
+
+    stats = run_ranks(2, run)[1]
+    assert stats["bytes_exchanged"] == 2 * (8 + 8), "two representatives of the other rank: a label and 8 bytes each"
+    assert stats["drawn"] == 4
+    assert stats["rounds"] == 1
+
+
+# --- what is stored ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("policy", ["class_quota", "reservoir"])
+def test_logits_are_those_of_the_sample_they_are_stored_with(dtype, policy):
+    fields = {**FIELDS, "logits": RecordField(dtype=dtype, shape=(3,))}
+
+    def run(communicator):
+        rank = communicator.world.rank
+        rehearsal = buffer(communicator, 24, fields=fields, policy=policy, num_representatives=9)
+        for start in range(0, 200, 8):
+            own = torch.arange(start, start + 8) + 1000 * rank
+            minibatch = samples(own, own % 5, fields=fields)
+            minibatch.targets["logits"] = logits_of(own).to(getattr(torch, dtype))
+            rehearsal.offer(minibatch)
+            taken = rehearsal.take()
+            expected = logits_of(torch.tensor(identities(taken))).to(getattr(torch, dtype))
+            assert taken.targets["logits"].dtype == expected.dtype
+            assert torch.equal(taken.targets["logits"], expected)
+        return rehearsal.stats()["evicted"]
+
+    assert min(run_ranks(2, run)) > 0
+
+
+def test_scalar_and_image_fields_lie_side_by_side():
+    fields = {
+        "inputs": RecordField(dtype="uint8", shape=(3,)),
+        "age": RecordField(dtype="float64", shape=()),
+        "map": RecordField(dtype="int16", shape=(2, 2)),
+    }
+    layout = Layout(fields)
+    columns = {
+        "inputs": torch.randint(0, 255, (4, 3), dtype=torch.uint8),
+        "age": torch.rand(4, dtype=torch.float64),
+        "map": torch.randint(-9, 9, (4, 2, 2), dtype=torch.int16),
+    }
+    labels = torch.tensor([3, 1, 2, 0])
+    assert layout.row_bytes == 8 + 3 + 8 + 8
+    unpacked_labels, unpacked = layout.unpack(layout.pack(labels, columns))
+    assert torch.equal(unpacked_labels, labels)
+    assert all(torch.equal(unpacked[name], rows) for name, rows in columns.items())
+
+
+def test_counters_and_sizes():
+    def run(communicator):
+        rehearsal = buffer(communicator, 6, num_candidates=4, num_representatives=3)
+        for start in range(0, 50, 5):
+            rehearsal.offer(samples(range(start, start + 5), [0] * 5))
+        return rehearsal.stats()
+
+    stats = alone(run)
+    assert stats.pop("populate_s") > 0
+    assert stats.pop("plan_s") > 0
+    assert stats.pop("fetch_s") > 0
+    assert stats == {
+        "budget_slots": 6,
+        "capacity_slots": 6,
+        "stored_slots": 6,
+        "bytes": 6 * 16,
+        "rounds": 10,
+        "offered": 50,
+        "inserted": 40,
+        "evicted": 34,
+        "drawn": 30,
+        "bytes_exchanged": 0,
+    }
+
+
+# --- state ---------------------------------------------------------------------------------------
+
+
+def through_json(state):
+    """The state as a checkpoint keeps it: tensors apart, the rest as JSON."""
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        assert all(isinstance(key, str) for key in state)
+        return {key: through_json(value) for key, value in state.items()}
+    return json.loads(json.dumps(state))
+
+
+@pytest.mark.parametrize("policy", ["class_quota", "reservoir"])
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_a_restored_buffer_continues_exactly(policy, num_ranks):
+    options = {
+        "policy": policy,
+        "num_candidates": 5,
+        "num_representatives": 4,
+        "num_classes": 20,
+        "fields": WITH_LOGITS,
+    }
+
+    def rounds(rehearsal, communicator, first, last):
+        trace = []
+        for number in range(first, last):
+            own = torch.arange(8) + 100 * number + 10_000 * communicator.world.rank
+            trace.append(identities(rehearsal.take()))
+            rehearsal.offer(samples(own, (own + number) % (2 + number // 4), fields=WITH_LOGITS))
+            trace.append(rehearsal.content_sha256())
+        return trace
+
+    def run(communicator):
+        original = buffer(communicator, 21, **options)
+        rounds(original, communicator, 0, 11)
+        state = through_json(original.state_dict())
+        kept = {name: rows.clone() for name, rows in state["fields"].items()}
+        expected = rounds(original, communicator, 11, 25)
+        # A buffer that has seen other samples, so that nothing of it may remain.
+        restored = buffer(communicator, 21, **options)
+        rounds(restored, communicator, 40, 44)
+        restored.load_state_dict(state)
+        assert rounds(restored, communicator, 11, 25) == expected
+        assert all(torch.equal(state["fields"][name], rows) for name, rows in kept.items()), "no storage is shared"
+        counters = ("offered", "inserted", "evicted", "drawn", "bytes_exchanged", "rounds")
+        assert [restored.stats()[key] for key in counters] == [original.stats()[key] for key in counters]
+        return True
+
+    assert all(run_ranks(num_ranks, run))
+
+
+@pytest.mark.parametrize(
+    ("budget", "options", "message"),
+    [
+        (9, {}, "budget is 8, here 9"),
+        (8, {"policy": "reservoir"}, "policy is .class_quota., here .reservoir."),
+        (8, {"num_classes": 4}, "num_classes is 10, here 4"),
+        (8, {"fixed_classes": True}, "fixed_classes is False, here True"),
+        (8, {"fields": WITH_LOGITS}, "fields is "),
+    ],
+)
+def test_a_state_of_another_run_is_refused(budget, options, message):
+    def run(communicator):
+        original = buffer(communicator, 8)
+        original.offer(samples([1, 2], [0, 1]))
+        other = buffer(communicator, budget, **options)
+        with pytest.raises(CheckpointError, match=message):
+            other.load_state_dict(original.state_dict())
+        return other.stats()["stored_slots"]
+
+    assert alone(run) == 0
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def test_impossible_specifications_are_refused():
+    with pytest.raises(RehearsalError, match="seed must be in"):
+        alone(lambda communicator: buffer(communicator, 4, seed=2**64))
+    with pytest.raises(RehearsalError, match="needs a field 'inputs', got logits"):
+        alone(lambda communicator: buffer(communicator, 4, fields={"logits": WITH_LOGITS["logits"]}))
+    with pytest.raises(RehearsalError, match="no dtype 'uint9'"):
+        alone(lambda comm: buffer(comm, 4, fields={"inputs": RecordField(dtype="uint9", shape=(1,))}))
+
+
+def test_a_budget_beyond_memory_names_its_bytes():
+    with pytest.raises(RehearsalError, match=r"a shard of 1000000000000000 slots needs 16000000000000000 bytes"):
+        alone(lambda communicator: buffer(communicator, 10**15))
