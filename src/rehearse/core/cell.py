@@ -20,7 +20,11 @@ def _is_scaling(text: str) -> str:
     return text
 
 
-Scaling = Annotated[str, AfterValidator(_is_scaling), Field(description="nodes × ranks per node, such as n4r8")]
+Scaling = Annotated[
+    str,
+    AfterValidator(_is_scaling),
+    Field(description="nodes × ranks per node, such as n4r8", json_schema_extra={"pattern": f"^{_SCALING.pattern}$"}),
+]
 
 
 def parse_scaling(scaling: str) -> tuple[int, int]:
