@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -44,7 +44,7 @@ def spread(values: Sequence[float] | pd.Series[float]) -> Spread:
     if num_seeds == 1:
         return Spread(mean, math.nan, math.nan, 1)
     sd = float(known.std(ddof=1))
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, num_seeds - 1))
+    quantile = float(stdtrit(num_seeds - 1, (1 + CONFIDENCE) / 2))
     return Spread(mean, sd, quantile * sd / math.sqrt(num_seeds), num_seeds)
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,7 +94,7 @@ _PHASE_COLORS: dict[str, str] = {
     "fetch": "#FFAABB",
     "copy": "#99DDFF",
 }
-_OTHER_PHASES = ("#AAAA00", "#B8B8F0", "#C09A7A")
+_OTHER_PHASES = ("#AAAA00", "#B8B8F0", "#C09A7A", "#F5F5F5")
 
 
 def strategy_styles(labels: Iterable[str]) -> dict[str, StrategyStyle]:
@@ -115,22 +114,23 @@ def strategy_styles(labels: Iterable[str]) -> dict[str, StrategyStyle]:
     return styles
 
 
-def phase_colors(phases: Iterable[str]) -> Mapping[str, str]:
-    """A colour for each phase of a step: fixed for the known ones, the rest by sorted order."""
-    others = sorted(set(phases) - set(_PHASE_COLORS))
-    return _PHASE_COLORS | dict(zip(others, itertools.cycle(_OTHER_PHASES), strict=False))
+def phase_colors(phases: Iterable[str]) -> dict[str, str]:
+    """A colour for each phase of a step: fixed for the known ones, by sorted order for the rest."""
+    phases = set(phases)
+    others = zip(sorted(phases - set(_PHASE_COLORS)), itertools.cycle(_OTHER_PHASES), strict=False)
+    return {phase: color for phase, color in _PHASE_COLORS.items() if phase in phases} | dict(others)
 
 
 def wrap(text: str, width_in: float, font_pt: float = SMALL_PT) -> str:
     """Break text into lines of at most ``width_in``, also after ``_``, ``-`` and ``.`` as labels have no spaces."""
     # 0.62 em is the mean advance of DejaVu Sans for lower-case text with digits.
-    num_characters = max(6, int(width_in * 72 / (0.62 * font_pt)))
-    if len(text) <= num_characters:
-        return text
-    mark = "\N{WORD JOINER}"
-    pieces = re.sub(r"(?<=[_.\-])(?=\w)", f"{mark} ", text)
-    lines = textwrap.wrap(pieces, num_characters)
-    return "\n".join(line.replace(f"{mark} ", "").replace(mark, "") for line in lines)
+    width = max(6, int(width_in * 72 / (0.62 * font_pt)))
+    lines = [""]
+    for piece in re.findall(rf"[^ _.\-]{{0,{width - 1}}}[ _.\-]|[^ _.\-]{{1,{width}}}", text):
+        if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _repeats() -> Iterator[tuple[str, str, Line]]:

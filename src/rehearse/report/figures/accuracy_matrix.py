@@ -34,10 +34,12 @@ def draw(all_runs: Runs) -> Drawing:
         for setting, strategy in itertools.product(runs.settings, runs.strategies)
         if len(shown := tables.select(numbers, dataset=setting.dataset, scaling=setting.scaling, strategy=strategy))
     ]
-    figure, panels = layout.panel_grid(len(maps), min(len(runs.strategies), _COLUMNS), 2.3)
-    for panel, (setting, strategy, shown) in zip(panels, maps, strict=True):
+    num_columns = min(len(runs.strategies), len(maps), _COLUMNS)
+    titles = [layout.wrap_title(f"{names[strategy]}\n{setting.title}", num_columns) for setting, strategy, _ in maps]
+    figure, panels = layout.panel_grid(len(maps), num_columns, _panel_height_in(titles, num_columns))
+    for panel, heading, (_, _, shown) in zip(panels, titles, maps, strict=True):
         mesh = _draw_map(panel, shown)
-        layout.title(figure, panel, f"{names[strategy]}\n{setting.title}")
+        layout.title(panel, heading)
     layout.label_left(panels, "After task")
     layout.label_bottom(panels, "Accuracy on task")
     figure.colorbar(mesh, ax=panels, label="Top-1 accuracy (%)", shrink=0.8, aspect=30, pad=0.02)
@@ -66,6 +68,13 @@ def _numbers(runs: Runs) -> pd.DataFrame:
     return found.drop(columns=["sd", "ci95"]).rename(columns={"mean": "accuracy_mean_percent"})
 
 
+def _panel_height_in(titles: list[str], num_columns: int) -> float:
+    """So much that maps are about square beside the colour bar and below the highest title."""
+    side_in = (layout.figure_width_in(num_columns) - 0.8) / num_columns - 0.4
+    num_lines = max(heading.count("\n") + 1 for heading in titles)
+    return side_in + 0.14 * num_lines + 0.35
+
+
 def _draw_map(panel: Axes, shown: pd.DataFrame) -> QuadMesh:
     num_tasks = int(shown["after_task"].max())
     grid = np.full((num_tasks, num_tasks), np.nan)
@@ -78,14 +87,11 @@ def _draw_map(panel: Axes, shown: pd.DataFrame) -> QuadMesh:
     )
     if num_tasks <= _MAX_VECTOR_TASKS:
         mesh.set(edgecolor="white", linewidth=0.4)
-    panel.set_aspect("equal")
     panel.invert_yaxis()
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    step = max(1, -(-num_tasks // 8)) if num_tasks > _MAX_NUMBERED_TASKS else 1
-    ticks = [1, *range(step, num_tasks + 1, step)] if step > 1 else list(range(1, num_tasks + 1))
-    panel.set_xticks(ticks)
-    panel.set_yticks(ticks)
+    panel.set_xticks(layout.task_ticks(num_tasks))
+    panel.set_yticks(layout.task_ticks(num_tasks))
     if num_tasks <= _MAX_NUMBERED_TASKS:
         _write_numbers(panel, shown, 6.5 if num_tasks <= 6 else 5.0)
     return mesh

@@ -28,7 +28,7 @@ def draw(all_runs: Runs) -> Drawing:
         layout.task_axis(panel, int(shown["num_tasks_seen"].max()), "Tasks seen")
         panel.set_ylim(-2, 104)
         panel.set_yticks(range(0, 101, 20))
-        layout.title(figure, panel, setting.title)
+        layout.title(panel, setting.title)
     layout.label_left(panels, "Top-1 accuracy\non tasks seen (%)")
     layout.finish(figure, runs, marks.strategy_handles(runs))
     return Drawing(

@@ -12,6 +12,8 @@ from rehearse.report.statistics import spread_over_seeds
 from rehearse.report.style import MUTED, strategy_styles
 
 _KEY = ["dataset", "scaling", "strategy"]
+# Between a mean and its seeds' dots.
+_SHIFT_IN = 0.065
 _METRICS = {"forgetting": "Forgetting (points)", "bwt": "Backward transfer (points)"}
 
 
@@ -22,7 +24,7 @@ def draw(all_runs: Runs) -> Drawing:
     figure, panels = layout.panel_grid(2 * len(runs.settings), 2, layout.rows_height_in(runs))
     for index, setting in enumerate(runs.settings):
         for panel, metric in zip(panels[2 * index : 2 * index + 2], _METRICS, strict=True):
-            layout.title(figure, panel, setting.title)
+            layout.title(panel, setting.title)
             at = {"dataset": setting.dataset, "scaling": setting.scaling, "metric": metric}
             _draw_panel(panel, runs, tables.select(seeds, **at), tables.select(means, **at))
             panel.set_xlabel(_METRICS[metric])
@@ -60,15 +62,17 @@ def _draw_panel(panel: Axes, runs: Runs, seeds: pd.DataFrame, means: pd.DataFram
     if means.empty:
         panel.text(0.5, 0.5, "undefined for one task", transform=panel.transAxes, ha="center", va="center", color=MUTED)
         panel.set_xticks([])
+        panel.grid(visible=False)
         return
     styles = strategy_styles(runs.campaign.strategies)
+    shift = _SHIFT_IN / layout.row_height_in(runs)
     panel.axvline(0, color=MUTED, linewidth=0.6)
     for row, strategy in enumerate(runs.strategies):
         dots = seeds.loc[seeds["strategy"] == strategy, "value_points"]
-        panel.plot(dots, [row + 0.24] * len(dots), ".", color="#999999", markersize=4)
+        panel.plot(dots, [row + shift] * len(dots), ".", color="#999999", markersize=4)
         style = styles[strategy]
         for mean, ci95 in marks.values(tables.select(means, strategy=strategy), ["mean_points", "ci95_points"]):
             panel.errorbar(
-                mean, row - 0.08, xerr=ci95, color=style.color, marker=style.marker, capsize=2, linewidth=1.1
+                mean, row - shift / 2, xerr=ci95, color=style.color, marker=style.marker, capsize=2, linewidth=1.1
             )
     panel.margins(x=0.08)

@@ -29,7 +29,7 @@ def draw(runs: Runs) -> Drawing:
         _draw_accuracy(accuracy, runs, shown)
         for panel in (time, accuracy):
             _rank_axis(panel, sorted(set(shown["num_ranks"])))
-            layout.title(figure, panel, dataset)
+            layout.title(panel, dataset)
     ideal = [Line2D([], [], color=MUTED, linestyle=":", linewidth=0.8, label="ideal (time ∝ 1/ranks)")]
     layout.finish(figure, runs, [*marks.strategy_handles(runs), *(ideal if _has_ideal(numbers) else [])])
     return Drawing(
@@ -42,6 +42,7 @@ def draw(runs: Runs) -> Drawing:
             "last one (right) against the number of ranks.",
             "Dotted: ideal scaling from the fewest ranks of each strategy." if _has_ideal(numbers) else "",
             captions.spread(runs, "Markers", "bars"),
+            "Strategies are moved apart sideways where they would overlap.",
         ),
         alt="Line charts: training time and final average accuracy against the number of ranks, one line per strategy.",
     )
@@ -63,16 +64,18 @@ def _has_ideal(numbers: pd.DataFrame) -> bool:
 def _draw_time(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
     _draw_lines(panel, runs, shown, "training_mean_s", "training_ci95_s")
     styles = strategy_styles(runs.campaign.strategies)
+    bounds = [shown["training_mean_s"] + sign * shown["training_ci95_s"].fillna(0) for sign in (-1, 0, 1)]
     for strategy in runs.strategies:
         line = tables.select(shown, strategy=strategy)
         if line["num_ranks"].nunique() > 1:
             first = line.iloc[0]
             ideal_s = first["training_mean_s"] * first["num_ranks"] / line["num_ranks"]
-            panel.plot(line["num_ranks"], ideal_s, ":", color=styles[strategy].color, linewidth=0.8)
+            panel.plot(_beside(line, strategy, runs), ideal_s, ":", color=styles[strategy].color, linewidth=0.8)
+            bounds.append(ideal_s)
     panel.set_yscale("log")
+    shown_s = pd.concat(bounds)
     # An interval may reach below zero, which a logarithmic axis cannot show.
-    bounds = pd.concat([shown["training_mean_s"] + sign * shown["training_ci95_s"].fillna(0) for sign in (-1, 0, 1)])
-    ticks = _steps(bounds[bounds > 0].min(), bounds.max())
+    ticks = _steps(shown_s[shown_s > 0].min(), shown_s.max())
     panel.set_ylim(ticks[0], ticks[-1])
     panel.yaxis.set_major_locator(FixedLocator(ticks))
     panel.yaxis.set_minor_locator(NullLocator())
@@ -92,7 +95,7 @@ def _draw_lines(panel: Axes, runs: Runs, shown: pd.DataFrame, mean: str, ci95: s
     for strategy in runs.strategies:
         line, style = tables.select(shown, strategy=strategy), styles[strategy]
         panel.errorbar(
-            line["num_ranks"],
+            _beside(line, strategy, runs),
             line[mean],
             line[ci95],
             color=style.color,
@@ -101,6 +104,13 @@ def _draw_lines(panel: Axes, runs: Runs, shown: pd.DataFrame, mean: str, ci95: s
             capsize=2,
             elinewidth=0.9,
         )
+
+
+def _beside(line: pd.DataFrame, strategy: str, runs: Runs) -> pd.Series[float]:
+    """Numbers of ranks, moved apart a little so that strategies do not hide each other's intervals."""
+    step = min(0.06, 0.25 / len(runs.strategies))
+    shift = step * (runs.strategies.index(strategy) - (len(runs.strategies) - 1) / 2)
+    return line["num_ranks"].astype(float).mul(2.0**shift)
 
 
 def _rank_axis(panel: Axes, ranks: list[int]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -18,7 +19,13 @@ _FOREGROUND = ("load", "wait", "assemble", "train")
 # Work of the rehearsal engine's threads, which overlaps the step instead of adding to it.
 _BACKGROUND = ("populate", "plan", "fetch", "copy")
 _COLUMNS = 2
+_BAR_IN = 0.15
+_THIN_BAR_IN = 0.1
+# From the middle of a row to a thin bar; numbers beside the two bars just do not touch.
+_SHIFT_IN = 0.06
 _HATCH = "////"
+
+Looks = dict[str, dict[str, Any]]
 
 
 def draw(all_runs: Runs) -> Drawing:
@@ -27,18 +34,19 @@ def draw(all_runs: Runs) -> Drawing:
     runs = layout.fit_page(all_runs, height_in, _COLUMNS)
     numbers = _numbers(runs)
     phases = _order(numbers)
+    looks = _looks_of(phases)
     figure, panels = layout.panel_grid(len(runs.settings), layout.columns(runs, _COLUMNS), height_in)
     for panel, setting in zip(panels, runs.settings, strict=True):
         shown = tables.select(numbers, dataset=setting.dataset, scaling=setting.scaling)
         for row, strategy in enumerate(runs.strategies):
-            _draw_bars(panel, row, tables.select(shown, strategy=strategy), phases)
+            _draw_bars(panel, row, tables.select(shown, strategy=strategy), layout.row_height_in(runs), looks)
         layout.name_rows(panel, runs, names=layout.is_leftmost(panel))
         panel.grid(visible=False, axis="y")
-        layout.title(figure, panel, setting.title)
+        layout.title(panel, setting.title)
         # Room for the number at the end of the longest bar.
         panel.set_xlim(0, 1.3 * panel.dataLim.x1)
     layout.label_bottom(panels, "Time per step (ms)")
-    layout.finish(figure, runs, _handles(phases))
+    layout.finish(figure, runs, [Patch(**looks[phase], label=phase) for phase in phases])
     return Drawing(
         title="Phases of a training step",
         figure=figure,
@@ -71,47 +79,38 @@ def _order(numbers: pd.DataFrame) -> list[str]:
     return [phase for phase in (*_FOREGROUND, *others, *_BACKGROUND) if phase in present]
 
 
-def _draw_bars(panel: Axes, row: int, shown: pd.DataFrame, phases: list[str]) -> None:
+def _draw_bars(panel: Axes, row: int, shown: pd.DataFrame, row_height_in: float, looks: Looks) -> None:
+    """One bar, or two thinner ones where there is work in the background."""
     times_ms = dict(zip(shown["phase"], shown["step_mean_ms"], strict=True))
-    foreground = [phase for phase in phases if phase in times_ms and phase not in _BACKGROUND]
-    background = [phase for phase in phases if phase in times_ms and phase in _BACKGROUND]
-    for stack, hatch, offset in ((foreground, "", -0.16 if background else 0.0), (background, _HATCH, 0.24)):
-        left_ms = 0.0
-        for phase in stack:
-            color = phase_colors(phases)[phase]
-            height = 0.3 if background else 0.5
-            panel.barh(
-                row + offset,
-                times_ms[phase],
-                height,
-                left_ms,
-                color=color,
-                edgecolor="#333333",
-                linewidth=0.4,
-                hatch=hatch,
-            )
-            left_ms += times_ms[phase]
-        if stack:
-            panel.annotate(
-                f"{left_ms:.0f}" if left_ms >= 100 else f"{left_ms:#.3g}",
-                (left_ms, row + offset),
-                (3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=SMALL_PT,
-                color=MUTED,
-            )
+    phases = _order(shown)
+    foreground = [(phase, times_ms[phase]) for phase in phases if phase not in _BACKGROUND]
+    background = [(phase, times_ms[phase]) for phase in phases if phase in _BACKGROUND]
+    shift = _SHIFT_IN / row_height_in if background else 0.0
+    thickness = (_THIN_BAR_IN if background else _BAR_IN) / row_height_in
+    _draw_stack(panel, row - shift, thickness, foreground, looks)
+    if background:
+        _draw_stack(panel, row + shift, thickness, background, looks)
 
 
-def _handles(phases: list[str]) -> list[Artist]:
-    colors = phase_colors(phases)
-    return [
-        Patch(
-            facecolor=colors[phase],
-            edgecolor="#333333",
-            linewidth=0.4,
-            label=phase,
-            hatch=_HATCH if phase in _BACKGROUND else "",
-        )
-        for phase in phases
-    ]
+def _draw_stack(panel: Axes, y: float, thickness: float, times_ms: list[tuple[str, float]], looks: Looks) -> None:
+    """Phases end to end, with their sum at the end."""
+    left_ms = 0.0
+    for phase, time_ms in times_ms:
+        panel.barh(y, time_ms, thickness, left_ms, **looks[phase])
+        left_ms += time_ms
+    total = f"{left_ms:.0f}" if left_ms >= 100 else f"{left_ms:#.3g}"
+    panel.annotate(
+        total, (left_ms, y), (3, 0), textcoords="offset points", va="center_baseline", fontsize=SMALL_PT, color=MUTED
+    )
+
+
+def _looks_of(phases: list[str]) -> Looks:
+    return {
+        phase: {
+            "facecolor": color,
+            "edgecolor": "#333333",
+            "linewidth": 0.4,
+            "hatch": _HATCH if phase in _BACKGROUND else "",
+        }
+        for phase, color in phase_colors(phases).items()
+    }

@@ -11,6 +11,7 @@ from rehearse.report.load import Runs
 from rehearse.report.statistics import spread_over_seeds
 from rehearse.report.style import strategy_styles
 
+_BAR_IN = 0.16
 _KEY = ["dataset", "scaling", "strategy"]
 
 
@@ -28,7 +29,7 @@ def draw(all_runs: Runs) -> Drawing:
         layout.name_rows(total, runs)
         total.grid(visible=False, axis="y")
         for panel in (total, growth):
-            layout.title(figure, panel, setting.title)
+            layout.title(panel, setting.title)
     layout.finish(figure, runs, marks.strategy_handles(runs))
     return Drawing(
         title="Training time",
@@ -53,10 +54,11 @@ def _numbers(runs: Runs) -> pd.DataFrame:
 
 def _draw_totals(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
     styles = strategy_styles(runs.campaign.strategies)
+    thickness = _BAR_IN / layout.row_height_in(runs)
     for row, strategy in enumerate(runs.strategies):
         last = tables.select(shown, strategy=strategy).tail(1)
         for mean, ci95 in marks.values(last, ["cumulative_training_mean_s", "cumulative_training_ci95_s"]):
-            panel.barh(row, mean, 0.6, color=styles[strategy].color)
+            panel.barh(row, mean, thickness, color=styles[strategy].color)
             panel.errorbar(mean, row, xerr=ci95, color="#777777", capsize=2, linewidth=1.0)
     panel.set_xlim(left=0)
     panel.set_xlabel("Training time (s)")
