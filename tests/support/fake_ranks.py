@@ -56,7 +56,7 @@ class FakeCommunicator(Communicator):
         pass
 
 
-def run_ranks(num_ranks, function):
+def run_fake_ranks(num_ranks, function):
     """Call ``function(communicator)`` on every rank at once; returns the results in rank order."""
     meeting = _Meeting(num_ranks)
     communicators = [FakeCommunicator(World(rank=rank, num_ranks=num_ranks), meeting) for rank in range(num_ranks)]

@@ -16,13 +16,13 @@ from rehearse.core.errors import CheckpointError, CommunicationError, RehearsalE
 from rehearse.core.protocols import RecordField
 from rehearse.core.rehearsal import class_quota, class_total, shard_capacity
 from support import laws
-from support.fake_ranks import run_ranks
+from support.fake_ranks import run_fake_ranks
 from support.rehearsing import EMPTY, FIELDS, WITH_LOGITS, buffer, identities, logits_of, samples
 
 
 def alone(function):
     """Call a function with the communicator of a single rank."""
-    return run_ranks(1, function)[0]
+    return run_fake_ranks(1, function)[0]
 
 
 def stored(rehearsal):
@@ -83,7 +83,7 @@ def follow(communicator, budget, num_classes, options, rounds):
 @given(schedules())
 def test_budget_quotas_and_draws_hold_for_every_schedule(schedule):
     num_ranks, budget, num_classes, options, rounds = schedule
-    histories = run_ranks(num_ranks, lambda comm: follow(comm, budget, num_classes, options, rounds))
+    histories = run_fake_ranks(num_ranks, lambda comm: follow(comm, budget, num_classes, options, rounds))
     for per_rank in zip(*histories, strict=True):
         shards = [rank[0] for rank in per_rank]
         assert sum(map(len, shards)) <= budget
@@ -115,7 +115,7 @@ def test_past_classes_keep_their_part_of_the_budget(budget, fixed_classes):
                 rehearsal.offer(samples(range(6), [label] * 6))
         return rehearsal.fill()
 
-    fills = run_ranks(num_ranks, stream)
+    fills = run_fake_ranks(num_ranks, stream)
     totals = [sum(fill.get(label, 0) for fill in fills) for label in range(num_classes)]
     assert totals == [class_total(budget, num_classes, label) for label in range(num_classes)]
 
@@ -254,7 +254,7 @@ def test_the_reservoir_is_uniform_over_all_ranks(num_ranks, budget, per_rank):
             content += stored(rehearsal)
         return content
 
-    held = np.concatenate(run_ranks(num_ranks, one_run))
+    held = np.concatenate(run_fake_ranks(num_ranks, one_run))
     counts = np.bincount(held, minlength=num_ranks * per_rank)
     assert counts.sum() == 400 * budget
     # Each rank keeps exactly its share, so the statistic has one degree of freedom less per rank.
@@ -282,7 +282,7 @@ def drawn_counts(num_ranks, num_rounds=1200):
             rehearsal.offer(EMPTY)
         return counts
 
-    return laws.uniform(sum(run_ranks(num_ranks, run)), 5)
+    return laws.uniform(sum(run_fake_ranks(num_ranks, run)), 5)
 
 
 @pytest.mark.parametrize("num_ranks", FILLS)
@@ -311,7 +311,7 @@ def test_local_scope_draws_from_the_own_shard_and_knows_the_global_number():
         rehearsal.offer(samples([100 * rank + row for row in range(rank * 4)], [rank] * (rank * 4)))
         return identities(rehearsal.take()), rehearsal.take().num_global, rehearsal.stats()["bytes_exchanged"]
 
-    (none, *first), (four, *_), (five, *_) = run_ranks(3, run)
+    (none, *first), (four, *_), (five, *_) = run_fake_ranks(3, run)
     assert (len(none), len(four), len(five)) == (0, 4, 5)
     assert first == [9, 0]
     assert all(identity // 100 == 1 for identity in four)
@@ -325,7 +325,7 @@ def test_ranks_in_different_rounds_are_told_so():
         rehearsal.offer(EMPTY)
 
     with pytest.raises(CommunicationError, match=r"different rounds, \[0, 1\] in rank order"):
-        run_ranks(2, run)
+        run_fake_ranks(2, run)
 
 
 def test_exchange_is_counted_once_per_representative():
@@ -335,7 +335,7 @@ def test_exchange_is_counted_once_per_representative():
         rehearsal.offer(samples([2 * rank, 2 * rank + 1], [rank] * 2))
         return rehearsal.stats()
 
-    stats = run_ranks(2, run)[1]
+    stats = run_fake_ranks(2, run)[1]
     assert stats["bytes_exchanged"] == 2 * (8 + 8), "two representatives of the other rank: a label and 8 bytes each"
     assert stats["drawn"] == 4
     assert stats["rounds"] == 1
@@ -363,7 +363,7 @@ def test_logits_are_those_of_the_sample_they_are_stored_with(dtype, policy):
             assert torch.equal(taken.targets["logits"], expected)
         return rehearsal.stats()["evicted"]
 
-    assert min(run_ranks(2, run)) > 0
+    assert min(run_fake_ranks(2, run)) > 0
 
 
 def test_scalar_and_image_fields_lie_side_by_side():
@@ -459,7 +459,7 @@ def test_a_restored_buffer_continues_exactly(policy, num_ranks):
         assert [restored.stats()[key] for key in counters] == [original.stats()[key] for key in counters]
         return True
 
-    assert all(run_ranks(num_ranks, run))
+    assert all(run_fake_ranks(num_ranks, run))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,211 @@
+"""Every registered buffer keeps the contract of its room."""
+
+import inspect
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rehearse.core import registry
+from rehearse.core.errors import RehearsalError
+from rehearse.core.rehearsal import BufferConfig
+from support.fake_ranks import run_fake_ranks
+from support.rehearsing import EMPTY, WITH_LOGITS, buffer, identities, logits_of, samples
+
+NAMES = registry.names("buffers")
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+NUM_CLASSES = 6
+OPTIONS = {"num_classes": NUM_CLASSES, "num_candidates": 5, "num_representatives": 4, "fields": WITH_LOGITS}
+
+
+def offered(communicator, number):
+    own = torch.arange(7) + 100 * number + 10_000 * communicator.world.rank
+    return samples(own, (own + number) % NUM_CLASSES, num_ranks=communicator.world.num_ranks, fields=WITH_LOGITS)
+
+
+def train(rehearsal, communicator, rounds):
+    """What each step of a run gets to train with."""
+    trace = []
+    for number in rounds:
+        trace.append(rehearsal.take())
+        rehearsal.offer(offered(communicator, number))
+    return [*trace, rehearsal.take()]
+
+
+def test_the_plug_in_is_described(name):
+    plugin = registry.get("buffers", name)
+    assert issubclass(plugin.Config, BufferConfig)
+    assert plugin.Config(budget=1).name == name
+    assert inspect.getdoc(plugin)
+
+
+def test_nothing_is_drawn_before_the_first_offer(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            assert rehearsal.fill() == {}
+            return rehearsal.take()
+
+    for batch in run_fake_ranks(2, run):
+        assert len(batch) == batch.num_global == 0
+        assert batch.num_ranks == 2
+        assert batch.inputs.dtype == torch.uint8
+        assert batch.inputs.shape == (0, 1, 2, 4)
+        assert batch.labels.dtype == torch.int64
+        assert batch.targets["logits"].dtype == torch.float16
+        assert batch.targets["logits"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("policy", ["class_quota", "reservoir"])
+@pytest.mark.parametrize("budget", [3, 14, 100])
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+def test_budget_and_draws(name, num_ranks, budget, policy, scope):
+    """Budgets below one slot per class and rank included."""
+
+    def run(communicator):
+        with buffer(communicator, budget, name=name, policy=policy, scope=scope, **OPTIONS) as rehearsal:
+            trace = []
+            for number in range(12):
+                rehearsal.offer(offered(communicator, number))
+                trace.append((sum(rehearsal.fill().values()), rehearsal.take()))
+            return trace
+
+    for per_rank in zip(*run_fake_ranks(num_ranks, run), strict=True):
+        sizes = [size for size, _ in per_rank]
+        assert 0 < sum(sizes) <= budget
+        for size, batch in per_rank:
+            drawn = identities(batch)
+            assert len(drawn) == len(set(drawn)) == min(4, sum(sizes) if scope == "global" else size)
+            assert torch.equal(batch.targets["logits"], logits_of(torch.tensor(drawn, dtype=torch.int64)))
+            assert batch.num_global == sum(len(other) for _, other in per_rank)
+            assert batch.num_ranks == num_ranks
+            assert batch.indices is None
+
+
+def test_a_rank_without_samples_takes_part_in_the_round(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            empty = samples([], [], fields=WITH_LOGITS)
+            rehearsal.offer(offered(communicator, 0) if communicator.world.rank == 0 else empty)
+            return rehearsal.take()
+
+    drawn = run_fake_ranks(2, run)
+    assert [len(batch) for batch in drawn] == [4, 4]
+    assert all(identity < 10_000 for batch in drawn for identity in identities(batch))
+
+
+def test_representatives_are_copies(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            minibatch = offered(communicator, 0)
+            rehearsal.offer(minibatch)
+            minibatch.inputs.zero_()
+            minibatch.targets["logits"].zero_()
+            taken = rehearsal.take()
+            drawn = identities(taken)
+            for rows in (taken.inputs, taken.labels, *taken.targets.values()):
+                rows.fill_(1)
+            rehearsal.offer(samples([], [], fields=WITH_LOGITS))
+            after = rehearsal.take()
+            assert torch.equal(after.targets["logits"], logits_of(torch.tensor(identities(after))))
+            return drawn + identities(after)
+
+    assert all(identity < 10_000 for identity in run_fake_ranks(1, run)[0])
+
+
+def test_one_seed_repeats_and_two_differ(name):
+    def run(seed):
+        def on_rank(communicator):
+            with buffer(communicator, 20, name=name, seed=seed, **OPTIONS) as rehearsal:
+                return [identities(batch) for batch in train(rehearsal, communicator, range(9))]
+
+        return run_fake_ranks(2, on_rank)
+
+    once = run(1)
+    assert once == run(1)
+    assert once != run(2)
+    assert once[0] != once[1], "ranks draw different representatives"
+
+
+@pytest.mark.parametrize("policy", ["class_quota", "reservoir"])
+def test_a_restored_buffer_continues_exactly(name, policy):
+    def on_rank(communicator):
+        options = {**OPTIONS, "policy": policy}
+        with buffer(communicator, 20, name=name, **options) as rehearsal:
+            train(rehearsal, communicator, range(8))
+            state = rehearsal.state_dict()
+            expected = train(rehearsal, communicator, range(8, 14))
+            fill = rehearsal.fill()
+        with buffer(communicator, 20, name=name, **options) as restored:
+            restored.load_state_dict(state)
+            found = train(restored, communicator, range(8, 14))
+            assert restored.fill() == fill
+        return [identities(batch) for batch in found] == [identities(batch) for batch in expected]
+
+    assert all(run_fake_ranks(2, on_rank))
+
+
+WRONG = {
+    "dtype": (lambda good: replace(good, inputs=good.inputs.float()), "'inputs' has dtype float32, expected uint8"),
+    "shape": (
+        lambda good: replace(good, inputs=good.inputs[:, :, :1]),
+        r"'inputs' has shape .*, expected \(7, 1, 2, 4\)",
+    ),
+    "rows": (lambda good: replace(good, inputs=good.inputs[:6]), r"'inputs' has shape \(6, .*, expected \(7,"),
+    "labels": (lambda good: replace(good, labels=good.labels.int()), "'labels' has dtype int32, expected int64"),
+    "label": (lambda good: replace(good, labels=good.labels + 3), r"label 6 is out of range: .* labels in \[0, 6\)"),
+    "negative": (lambda good: replace(good, labels=good.labels - 9), "label -9 is out of range"),
+    "missing": (lambda good: replace(good, targets={}), "lacks logits, which the buffer stores"),
+    "logits": (
+        lambda good: replace(good, targets={"logits": good.targets["logits"].float()}),
+        "'logits' has dtype float32, expected float16",
+    ),
+    "device": (
+        lambda good: replace(good, inputs=good.inputs.to("meta")),
+        "'inputs' is on meta, expected it on the host",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_minibatch_is_refused_and_nothing_of_it_stored(name, kind):
+    spoil, message = WRONG[kind]
+
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            with pytest.raises(RehearsalError, match=message):
+                rehearsal.offer(spoil(offered(communicator, 0)))
+            assert rehearsal.fill() == {}
+            rehearsal.offer(offered(communicator, 0))
+            return len(rehearsal.take())
+
+    assert run_fake_ranks(1, run) == [4]
+
+
+def test_statistics_name_their_units(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            train(rehearsal, communicator, range(5))
+            return rehearsal.stats(), sum(rehearsal.fill().values())
+
+    for stats, stored in run_fake_ranks(2, run):
+        assert stats["budget_slots"] == 12
+        assert stats["capacity_slots"] == 6
+        assert stats["stored_slots"] == stored <= 6
+        assert stats["bytes"] >= 6 * (8 + 8 + 6)
+        assert stats["offered"] == 5 * 7
+        assert stats["inserted"] - stats["evicted"] == stored
+        assert stats["drawn"] == 5 * 4
+        assert stats["rounds"] == 5
+        assert stats["bytes_exchanged"] > 0
+        assert all(isinstance(value, int | float) for value in stats.values())
+
+
+def test_an_empty_minibatch_alone_changes_nothing(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, num_classes=NUM_CLASSES) as rehearsal:
+            rehearsal.offer(EMPTY)
+            return rehearsal.fill(), len(rehearsal.take())
+
+    assert run_fake_ranks(2, run) == [({}, 0), ({}, 0)]
