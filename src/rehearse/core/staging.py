@@ -87,8 +87,8 @@ def read_manifest(section: DatasetSection, dataset_dir: Path) -> Manifest:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        problems = problem_list(str(path), explain(Manifest, error))
-        raise DataError(f"{problems}\ndelete {folder} and {again}") from None
+        problem = explain(Manifest, error)[0]
+        raise DataError(f"{path}: damaged, or of another version ({problem}); delete {folder} and {again}") from None
     damage = _damage(folder, manifest)
     if damage is not None:
         raise DataError(f"{damage}; dataset {section.name!r} is damaged: delete {folder} and {again}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +13,8 @@ from rehearse.core.config import PluginConfig
 from rehearse.core.errors import DataError
 from rehearse.core.protocols import Progress
 from rehearse.datasets._arrays import ArrayDataset, Decoded, Samples
-from rehearse.datasets._decode import map_images, open_image
+from rehearse.datasets._decode import open_image
+from rehearse.datasets._threads import map_in_threads
 
 _SIDE = 32
 
@@ -54,15 +54,11 @@ class CifarDataset(ArrayDataset):
         reader, parts = cls.reader(), []
         for done, train in enumerate((True, False), 1):
             try:
-                with warnings.catch_warnings():
-                    # The official files were pickled by a NumPy whose dtypes today's deprecates.
-                    warnings.filterwarnings("ignore", message=r"dtype\(\): align")
-                    part = reader(str(tree), train=train)
+                parts.append(reader(str(tree), train=train))
             except RuntimeError as error:
                 raise DataError(
                     f"{tree / cls.pickles}: files are missing or do not have their official md5 ({error})"
                 ) from None
-            parts.append(part)
             progress(f"read {cls.pickles}", done, 2)
         samples = [Samples(p.data.transpose(0, 3, 1, 2), np.array(p.targets, dtype=np.int64)) for p in parts]
         return Decoded(samples[0], samples[1], classes=tuple(parts[0].classes))
@@ -91,7 +87,7 @@ def _read_class_files(folder: Path, classes: tuple[str, ...], progress: Progress
         if not child.name.startswith(".")
         for path in (child.iterdir() if child.is_dir() else (child,))
     )
-    stacks = list(map_images(_read_stack, paths, progress, f"read {folder.name} images"))
+    stacks = list(map_in_threads(_read_stack, paths, progress, f"read {folder.name} images"))
     owners = [path.stem if path.parent == folder else path.parent.name for path in paths]
     return Samples(
         images=np.concatenate(stacks),

@@ -1,21 +1,15 @@
-"""Reading of image files with Pillow, one or many."""
+"""Image files: which there are, and their pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from rehearse.core.errors import DataError
-from rehearse.core.protocols import Progress
-from rehearse.datasets._checksum import MAX_THREADS
-
-T = TypeVar("T")
 
 
 def open_image(path: str | Path, mode: str) -> Image.Image:
@@ -49,17 +43,6 @@ def read_pixels(path: str | Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     if image.size != size:
         raise DataError(f"{path}: {image.width} × {image.height} pixels, expected {size[0]} × {size[1]}")
     return np.asarray(image).transpose(2, 0, 1)
-
-
-def map_images(function: Callable[[Path], T], paths: Sequence[Path], progress: Progress, what: str) -> Iterator[T]:
-    """Apply a function to many files in threads; results in order, the first error ends it."""
-    with ThreadPoolExecutor(MAX_THREADS) as pool:
-        try:
-            for done, result in enumerate(pool.map(function, paths), 1):
-                progress(what, done, len(paths))
-                yield result
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def subfolders(folder: Path) -> list[str]:

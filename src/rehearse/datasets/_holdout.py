@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 TEST_FRACTION = 0.2
 
 
-def test_mask(keys: Sequence[str], labels: Sequence[int]) -> NDArray[np.bool_]:
+def held_out_mask(keys: Sequence[str], labels: Sequence[int]) -> NDArray[np.bool_]:
     """Choose one fifth of each class, at least one sample, as test set.
 
     The choice orders the samples of a class by the sha256 of their keys, so it is the same for

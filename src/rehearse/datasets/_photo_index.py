@@ -15,7 +15,8 @@ from PIL import ImageStat
 from rehearse.core.errors import DataError
 from rehearse.core.protocols import Progress
 from rehearse.core.staging import CLASSES
-from rehearse.datasets._decode import map_images, open_image
+from rehearse.datasets._decode import open_image
+from rehearse.datasets._threads import map_in_threads
 
 _STATISTICS = "statistics.json"
 # A channel that never varies needs some divisor; one grey level changes nothing.
@@ -99,7 +100,7 @@ def read_statistics(root: Path) -> Statistics:
 def _moments(root: Path, paths: Sequence[Path], progress: Progress, what: str) -> NDArray[np.float64]:
     """Mean over images of (mean, mean of squares) per channel, ``(2, 3)``, of pixels in 0–255."""
     total = np.zeros((2, 3))
-    for moments in map_images(functools.partial(_image_moments, root), paths, progress, what):
+    for moments in map_in_threads(functools.partial(_image_moments, root), paths, progress, what):
         total += moments
     return total / len(paths)
 

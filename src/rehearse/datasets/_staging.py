@@ -14,14 +14,14 @@ from pathlib import Path
 
 from rehearse import __version__
 from rehearse.core import registry
-from rehearse.core.catalogue import entry
+from rehearse.core.catalogue import Archive, entry
 from rehearse.core.config import DatasetSection, PluginConfig, plugin_config
 from rehearse.core.errors import DataError
 from rehearse.core.log import logger
 from rehearse.core.protocols import Dataset, Origin, Progress
 from rehearse.core.records import to_json
 from rehearse.core.staging import CLASSES, MANIFEST, Manifest, StagedFile, StagedTree, read_manifest, staged_folder
-from rehearse.datasets._checksum import check_checksum, describe_file, describe_tree
+from rehearse.datasets._checksum import check_archive, describe_file, describe_tree
 from rehearse.datasets._sources import DOWNLOADS
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -65,10 +65,10 @@ def stage_dataset(
         if (staged := find_staged(section, dataset_dir)) is not None:
             return staged
         _refuse_foreign(folder)
-        for leftover in folder.parent.glob(f".{folder.name}.*.partial"):
-            shutil.rmtree(leftover)
-        partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+        partial = folder.parent / f".{folder.name}.partial"
         try:
+            if partial.exists():  # a staging was killed
+                shutil.rmtree(partial)
             partial.mkdir()
             manifest = _fill(config, partial, source, progress, sha256)
             _publish(partial, folder)
@@ -104,7 +104,7 @@ def _fill(config: PluginConfig, root: Path, source: Path | None, progress: Progr
     if sha256 is not None:
         if source is None or not source.is_file():
             raise DataError("a sha256 can only be given for a --source that is one file")
-        check_checksum(source, "sha256", sha256, progress)
+        check_archive(source, Archive(source.name, (), sha256, "", source.stat().st_size), progress)
     origin: Origin = plugin.stage(config, root, source, progress)
     dataset = plugin(config, root)
     files, trees = _describe(root, progress)

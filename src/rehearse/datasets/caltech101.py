@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rehearse.core.registry import register
 from rehearse.datasets._decode import list_images, subfolders
-from rehearse.datasets._holdout import test_mask
+from rehearse.datasets._holdout import held_out_mask
 from rehearse.datasets._photo_index import Listing
 from rehearse.datasets._photos import PhotoDataset
 from rehearse.datasets._sources import Layout
@@ -33,7 +33,7 @@ class Caltech101(PhotoDataset):
     def list_files(cls, root: Path) -> Listing:
         classes = [name for name in subfolders(root / _FOLDER) if name != _NO_CLASS]
         photos = [(path.relative_to(root), label) for path, label in list_images(root / _FOLDER, classes)]
-        test = test_mask([path.as_posix() for path, _ in photos], [label for _, label in photos])
+        test = held_out_mask([path.as_posix() for path, _ in photos], [label for _, label in photos])
         return Listing(
             classes=tuple(classes),
             train=[photo for photo, held_out in zip(photos, test, strict=True) if not held_out],

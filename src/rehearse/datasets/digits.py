@@ -17,7 +17,7 @@ from rehearse.core.errors import DataError
 from rehearse.core.protocols import Origin, Progress
 from rehearse.core.registry import register
 from rehearse.datasets._arrays import ArrayDataset, Decoded, Samples, save
-from rehearse.datasets._holdout import test_mask
+from rehearse.datasets._holdout import held_out_mask
 from rehearse.datasets._sources import Layout
 
 _MAX_VALUE = 16
@@ -53,7 +53,7 @@ class Digits(ArrayDataset):
                 "reinstall scikit-learn"
             )
         images = (values.astype(np.uint16) * 255 // _MAX_VALUE).astype(np.uint8)[:, np.newaxis]
-        test = test_mask([f"digits/{position}" for position in range(len(labels))], labels.tolist())
+        test = held_out_mask([f"digits/{position}" for position in range(len(labels))], labels.tolist())
         progress("digits", len(labels), len(labels))
         return Decoded(
             train=Samples(images[~test], labels[~test]),

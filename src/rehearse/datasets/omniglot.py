@@ -19,8 +19,9 @@ from rehearse.core.errors import DataError
 from rehearse.core.protocols import Progress
 from rehearse.core.registry import register
 from rehearse.datasets._arrays import ArrayDataset, Decoded, Samples
-from rehearse.datasets._decode import list_images, map_images, open_image, subfolders
+from rehearse.datasets._decode import list_images, open_image, subfolders
 from rehearse.datasets._sources import Layout
+from rehearse.datasets._threads import map_in_threads
 
 _SETS = ("images_background", "images_evaluation")
 _SIDE = 28
@@ -47,7 +48,7 @@ class Omniglot(ArrayDataset):
         ]
         found = list_images(tree, classes)
         paths, labels = [path for path, _ in found], np.array([label for _, label in found], dtype=np.int64)
-        images = np.stack(list(map_images(_read_drawing, paths, progress, "read drawings")))[:, np.newaxis]
+        images = np.stack(list(map_in_threads(_read_drawing, paths, progress, "read drawings")))[:, np.newaxis]
         train = np.array([_drawing(path) <= _TRAIN_DRAWINGS for path in paths])
         return Decoded(
             train=Samples(images[train], labels[train]),

@@ -16,9 +16,10 @@ from rehearse.core.errors import DataError
 from rehearse.core.protocols import Progress
 from rehearse.core.registry import register
 from rehearse.datasets._arrays import ArrayDataset, Decoded, Samples
-from rehearse.datasets._decode import list_images, map_images, read_pixels, subfolders
+from rehearse.datasets._decode import list_images, read_pixels, subfolders
 from rehearse.datasets._photo_index import Labelled
 from rehearse.datasets._sources import Layout
+from rehearse.datasets._threads import map_in_threads
 
 _SIZE = (64, 64)
 
@@ -57,6 +58,6 @@ def _validation(folder: Path, classes: list[str]) -> Labelled:
 def _read(labelled: Labelled, progress: Progress, what: str) -> Samples:
     read = functools.partial(read_pixels, size=_SIZE)
     images = np.empty((len(labelled), 3, *_SIZE[::-1]), dtype=np.uint8)
-    for row, pixels in enumerate(map_images(read, [path for path, _ in labelled], progress, what)):
+    for row, pixels in enumerate(map_in_threads(read, [path for path, _ in labelled], progress, what)):
         images[row] = pixels
     return Samples(images, np.array([label for _, label in labelled], dtype=np.int64))
