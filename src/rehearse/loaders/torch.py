@@ -7,8 +7,10 @@ influence on its content, so results are the same for any number of workers.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -92,7 +94,7 @@ class TorchLoader(Loader):
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
             prefetch_factor=config.prefetch if config.num_workers else None,
-            multiprocessing_context="forkserver" if config.num_workers else None,
+            multiprocessing_context=_fork_server() if config.num_workers else None,
             pin_memory=has_cuda if config.pin_memory is None else config.pin_memory,
             # DataLoader draws a seed for workers at each pass: not from the global generator.
             generator=torch.Generator(),
@@ -132,6 +134,13 @@ class TorchLoader(Loader):
                 labels=_tensor(self._labels[positions]),
                 indices=_tensor(positions),
             )
+
+
+def _fork_server() -> BaseContext:
+    """Starts workers from a clean process that has imported torch once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _next(inputs: Iterator[Tensor | str]) -> Tensor:
