@@ -95,6 +95,13 @@ def test_folder_that_was_not_staged_is_never_replaced(target):
     assert (own / "thesis.txt").read_text() == "years of work"
 
 
+def test_empty_folder_that_a_workflow_made_is_filled_without_a_word(target, caplog):
+    (target / "digits" / "1998").mkdir(parents=True)
+    datasets.stage("digits", target)
+    assert caplog.text == ""
+    assert open_dataset(datasets.section("digits"), target).info.num_classes == 10
+
+
 def test_dataset_without_a_catalogue_row_is_a_broken_plugin(monkeypatch, target):
     monkeypatch.setattr(rehearse.core.catalogue, "catalogue", dict)
     with pytest.raises(PluginError, match="'digits' has no row"):

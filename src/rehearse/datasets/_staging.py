@@ -141,7 +141,8 @@ def _publish(partial: Path, folder: Path) -> None:
         finally:
             os.close(descriptor)
     if folder.exists():
-        logger.warning("%s: damaged, replaced", folder)
+        if any(folder.iterdir()):
+            logger.warning("%s: incomplete or damaged, replaced", folder)
         shutil.rmtree(folder)
     partial.rename(folder)
 
