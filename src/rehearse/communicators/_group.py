@@ -169,8 +169,8 @@ class GroupCommunicator(Communicator):
 
 def lost_peer(operation: str, seconds: float, error: Exception) -> CommunicationError:
     """One line about a failed operation, from what the backend said."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Backends lead with the place in their source, which helps nobody.
-    reason = re.sub(r"^\[[^\]]*\]\s*", "", lines[0]) if lines else type(error).__name__
+    # Backends lead with the place in their source and end with advice to developers.
+    said = re.sub(r"^\s*\[[^\]]*\]\s*", "", str(error)) or type(error).__name__
+    reason = re.split(r"\.\s|\n", said, maxsplit=1)[0].strip(" .")
     verdict = "ranks disagree in" if "mismatched" in reason.lower() else "lost a peer in"
     return CommunicationError(f"{verdict} {operation} after {seconds:.1f} s: {reason}")

@@ -41,6 +41,8 @@ class Horovod(GroupCommunicator):
         assert isinstance(config, Horovod.Config)
         self._hvd = _load(world)
         os.environ.update(_environment(config.timeout_s))
+        # A lost peer is told in one line of ours; HOROVOD_LOG_LEVEL=warning shows Horovod's own.
+        os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")
         with self._operation("joining the other ranks"):
             self._hvd.init()
         self._ops = {"sum": self._hvd.Sum, "min": self._hvd.Min, "max": self._hvd.Max}

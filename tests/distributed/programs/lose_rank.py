@@ -1,0 +1,52 @@
+"""Trains without end on several ranks; one of them dies at the fifth step.
+
+Usage: lose_rank.py COMMUNICATOR RANK WAY
+"""
+
+import os
+import signal
+import sys
+import time
+
+import torch
+from torch import nn
+
+from rehearse.core import registry
+from rehearse.core.errors import DataError
+from rehearse.core.failure import abort_on_error
+from rehearse.core.world import World
+
+
+def die(way):
+    print("dying at", time.time(), flush=True)
+    if way == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if way == "exit":
+        os._exit(17)
+    if way == "data":
+        raise DataError("sample 3 cannot be read")
+    raise ZeroDivisionError("a bug")
+
+
+def train(communicator, doomed, way):
+    model = nn.Linear(64, 64)
+    optimizer = communicator.wrap_optimizer(torch.optim.SGD(model.parameters(), lr=0.01), model)
+    for step in range(10_000):
+        if step == 5 and communicator.world.rank == doomed:
+            die(way)
+        optimizer.zero_grad()
+        model(torch.ones(1, 64)).sum().backward()
+        optimizer.synchronize()
+        optimizer.step()
+        communicator.gather_rows(torch.ones(100, 10))
+
+
+def main():
+    name, doomed, way = sys.argv[1:]
+    kind = registry.get("communicators", name)
+    communicator = kind(kind.Config(name=name, timeout_s=60.0), World.from_env())
+    with abort_on_error(communicator):
+        train(communicator, int(doomed), way)
+
+
+main()
