@@ -51,6 +51,16 @@ def identities(batch):
 EMPTY = samples([], [])
 
 
+def check_shard(shard):
+    """Every slot is in exactly one class's list, at the place that is noted."""
+    listed = sorted(slot for label in shard.fill() for slot in shard.slots_of(label))
+    assert listed == list(range(shard.size))
+    for label in shard.fill():
+        for place, slot in enumerate(shard.slots_of(label)):
+            assert shard._place[slot] == place
+            assert int(shard.labels[slot]) == label
+
+
 def trace(communicator, name, policy, scope):
     """What one rank draws and stores over some rounds in which ranks hold different numbers of samples."""
     rank, num_ranks = communicator.world.rank, communicator.world.num_ranks
