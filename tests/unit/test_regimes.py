@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from rehearse.core import registry
@@ -34,7 +36,7 @@ def test_warmup_rises_linearly_by_step_to_the_scaled_rate():
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == pytest.approx(0.1 + 0.3 / 2)
     assert rates[20:] == pytest.approx([0.4] * 5)
-    steps = [late - early for early, late in zip(rates[:20], rates[1:21], strict=True)]
+    steps = [late - early for early, late in itertools.pairwise(rates)]
     assert steps == pytest.approx([0.3 / 20] * 20)
 
 
@@ -57,7 +59,7 @@ def test_cosine_falls_from_the_rate_to_lr_min():
     assert rates[0] == pytest.approx(0.1)
     assert rates[15 * STEPS] == pytest.approx((0.1 + 0.001) / 2)
     assert 0.001 < rates[-1] < 0.0011
-    assert all(late < early for early, late in zip(rates[:-1], rates[1:], strict=True))
+    assert all(late < early for early, late in itertools.pairwise(rates))
 
 
 @pytest.mark.parametrize(
