@@ -23,6 +23,7 @@ from rehearse.report.style import strategy_styles
 from rehearse.report.tables import GROUP, TABLES, csv_text, summary
 
 _MIME = {"csv": "text/csv", "json": "application/json", "pdf": "application/pdf", "svg": "image/svg+xml"}
+_READING_ORDER = ("accuracy_per_task", "accuracy_matrix", "forgetting", "training_time", "scaling", "step_phases")
 # Heading, quantity in the summary table, unit there, factor, decimals.
 _QUANTITIES = (
     ("Final average accuracy (%)", "faa", "fraction", 100, 1),
@@ -78,7 +79,7 @@ def render_report(runs: Runs) -> str:
         unfinished=runs.unfinished,
         num_cells=len(runs.finished),
         summary=_summary(runs),
-        figures=[_figure(name, runs) for name in runs.campaign.figure_names()],
+        figures=[_figure(name, runs) for name in _figure_order(runs)],
         tables=[_table(name, runs) for name in TABLES],
         provenance=provenance,
         provenance_file=Attachment("provenance.json", provenance.document.encode()),
@@ -86,16 +87,24 @@ def render_report(runs: Runs) -> str:
     )
 
 
+def _figure_order(runs: Runs) -> list[str]:
+    """Figures as the campaign lists them; if it lists none, from the outcome to its cost."""
+    names = list(runs.campaign.figure_names())
+    if runs.campaign.figures is None:
+        names.sort(key=lambda name: _READING_ORDER.index(name) if name in _READING_ORDER else len(_READING_ORDER))
+    return names
+
+
 def _figure(name: str, runs: Runs) -> dict[str, Any]:
     drawing = draw(name, runs)
     files = [
-        Attachment(f"{name}.csv", csv_text(drawing.numbers).encode()),
-        Attachment(f"{name}.pdf", picture(drawing, "pdf")),
+        Attachment(f"figure_{name}.csv", csv_text(drawing.numbers).encode()),
+        Attachment(f"figure_{name}.pdf", picture(drawing, "pdf")),
     ]
     return {
         "name": name,
         "drawing": drawing,
-        "picture": Attachment(f"{name}.svg", picture(drawing, "svg")),
+        "picture": Attachment(f"figure_{name}.svg", picture(drawing, "svg")),
         "files": files,
     }
 

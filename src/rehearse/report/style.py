@@ -46,7 +46,7 @@ RC: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.handlelength": 2.2,
     "legend.columnspacing": 1.4,
-    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.h_pad": 0.04,
     "figure.constrained_layout.w_pad": 0.05,
     "figure.constrained_layout.hspace": 0.04,
     "figure.constrained_layout.wspace": 0.03,

@@ -34,7 +34,7 @@ def draw(all_runs: Runs) -> Drawing:
         for setting, strategy in itertools.product(runs.settings, runs.strategies)
         if len(shown := tables.select(numbers, dataset=setting.dataset, scaling=setting.scaling, strategy=strategy))
     ]
-    num_columns = min(len(runs.strategies), len(maps), _COLUMNS)
+    num_columns = min(len(runs.strategies) if len(runs.strategies) > 1 else len(maps), _COLUMNS)
     titles = [layout.wrap_title(f"{names[strategy]}\n{setting.title}", num_columns) for setting, strategy, _ in maps]
     figure, panels = layout.panel_grid(len(maps), num_columns, _panel_height_in(titles, num_columns))
     for panel, heading, (_, _, shown) in zip(panels, titles, maps, strict=True):
@@ -42,7 +42,9 @@ def draw(all_runs: Runs) -> Drawing:
         layout.title(panel, heading)
     layout.label_left(panels, "After task")
     layout.label_bottom(panels, "Accuracy on task")
-    figure.colorbar(mesh, ax=panels, label="Top-1 accuracy (%)", shrink=0.8, aspect=30, pad=0.02)
+    figure.colorbar(
+        mesh, ax=panels, label="Top-1 accuracy (%)", shrink=0.8, aspect=8 * figure.get_figheight(), pad=0.02
+    )
     layout.finish(figure, runs)
     return Drawing(
         title="Accuracy matrix",
@@ -65,7 +67,7 @@ def _numbers(runs: Runs) -> pd.DataFrame:
     frame = frame.assign(percent=100 * frame["accuracy_top1_fraction"])
     found = spread_over_seeds(frame, [*_KEY, "after_task", "on_task"], "percent")
     found = found[found["num_seeds"] > 0]
-    return found.drop(columns=["sd", "ci95"]).rename(columns={"mean": "accuracy_mean_percent"})
+    return found.drop(columns=["sd", "ci95"]).rename(columns={"mean": "mean_percent"})
 
 
 def _panel_height_in(titles: list[str], num_columns: int) -> float:
@@ -78,7 +80,7 @@ def _panel_height_in(titles: list[str], num_columns: int) -> float:
 def _draw_map(panel: Axes, shown: pd.DataFrame) -> QuadMesh:
     num_tasks = int(shown["after_task"].max())
     grid = np.full((num_tasks, num_tasks), np.nan)
-    grid[shown["after_task"] - 1, shown["on_task"] - 1] = shown["accuracy_mean_percent"]
+    grid[shown["after_task"] - 1, shown["on_task"] - 1] = shown["mean_percent"]
     edges = np.arange(num_tasks + 1) + 0.5
     panel.grid(visible=False)
     # Lightest is best, so that forgetting reads as going dark; cividis is even in lightness.
@@ -99,7 +101,7 @@ def _draw_map(panel: Axes, shown: pd.DataFrame) -> QuadMesh:
 
 def _write_numbers(panel: Axes, shown: pd.DataFrame, font_pt: float) -> None:
     cividis = matplotlib.colormaps["cividis"]
-    for after, on, percent in shown[["after_task", "on_task", "accuracy_mean_percent"]].itertuples(index=False):
+    for after, on, percent in shown[["after_task", "on_task", "mean_percent"]].itertuples(index=False):
         red, green, blue, _ = cividis(percent / 100)
         is_light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
         panel.text(
