@@ -11,7 +11,13 @@ from rehearse.core.campaign import load_campaign
 
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), help="Where cells/ lies.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where cells/ lies and output goes.",
+)
 @click.option("--partial", is_flag=True, help="Use the cells that have finished, whatever is missing.")
 def command(campaign: Path, results: Path, partial: bool) -> None:
     """Gather the runs of a CAMPAIGN file into CSV tables below RESULTS/tables."""

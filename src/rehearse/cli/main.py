@@ -24,6 +24,8 @@ class Verbs(click.RichGroup):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"rehearse.cli.{cmd_name}").command
+        # Each file calls its function `command`, which is not what the help should say.
+        command.name = cmd_name
         return command
 
 

@@ -19,7 +19,13 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.argument("campaign", type=click.Path(path_type=Path))
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), help="Where cells/ lies.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where cells/ lies and output goes.",
+)
 @click.option("--partial", is_flag=True, help="Draw from the cells that have finished; the figure says so.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name all figures.")
 def command(name: str, campaign: Path, results: Path, partial: bool) -> None:

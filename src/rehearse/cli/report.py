@@ -11,8 +11,18 @@ from rehearse.core.campaign import load_campaign
 
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), help="Where cells/ lies.")
-@click.option("--output", type=click.Path(path_type=Path), help="The file to write; default RESULTS/report.html.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where cells/ lies and output goes.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write.  [default: RESULTS/report.html]",
+)
 @click.option("--partial", is_flag=True, help="Report the cells that have finished; the report says so.")
 def command(campaign: Path, results: Path, output: Path | None, partial: bool) -> None:
     """Write figures, tables and provenance of a CAMPAIGN file into one HTML file that opens offline."""

@@ -39,6 +39,11 @@ def test_plot_lists_figures():
     assert tuple(result.stdout.split()) == figure_names()
 
 
+@pytest.mark.parametrize("verb", ["aggregate", "plot", "report"])
+def test_verbs_are_listed_under_their_own_name(verb):
+    assert f" {verb} " in invoke("--help").stdout
+
+
 def test_report_writes_one_file(fabricated, tmp_path):
     made = fabricated(strategies=("er",), figures=["scaling"])
     assert invoke("report", made.path, "--results", made.results).exception is None
