@@ -123,14 +123,18 @@ install_horovod() {
   pip_install --no-deps --force-reinstall "$wheel"
 }
 
+spoilt() { # IDENTITY: a killed pip leaves half-written packages that it then takes for installed
+  [[ $(<"$stamps/venv") != "$1" ]] || ! .venv/bin/python -V &>/dev/null ||
+    grep -qsx unfinished "$stamps"/{venv,lock,torch,nodeps}
+}
+
 make_environment() {
   local network="is the package index reachable? see: .venv/bin/pip config list"
   local python identity lock torch horovod engine
   python=$(find_python) || { say "no Python 3.11 was found; name one with PYTHON=/path/to/python3.11"; exit 1; }
 
-  # A killed pip leaves half-written packages that it then takes for installed.
   identity="$root $python $("$python" -V)"
-  if [[ -e $stamps/venv && $(<"$stamps/venv") != "$identity" ]] || grep -qsx unfinished "$stamps"/{venv,lock,torch,nodeps}; then
+  if [[ -e $stamps/venv ]] && spoilt "$identity"; then
     say "the environment is unfinished or was made elsewhere: starting it afresh"
     rm -rf .venv
   fi
