@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support import cells
 
 from rehearse.cli import _doctor_checks as checks
 from rehearse.cli import _doctor_ranks as ranks
 from rehearse.cli import doctor
 from rehearse.cli._doctor_checks import Finding
+from support import cells
 
 GIB = 2**30
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"

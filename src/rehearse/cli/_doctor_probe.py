@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from importlib import metadata
 from typing import Any
 
 from rehearse.core.torchvision_shim import ensure_torchvision
@@ -51,8 +52,8 @@ def describe_horovod() -> Facts:
 def describe_other(name: str) -> Facts:
     """Version of a library that needs torchvision."""
     ensure_torchvision()
-    module = importlib.import_module(name)
-    return {"found": str(getattr(module, "__version__", "version unknown"))}
+    importlib.import_module(name)
+    return {"found": metadata.version(name)}
 
 
 def describe(name: str) -> Facts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rehearse.cli import _doctor_checks, _doctor_ranks
 from rehearse.cli._doctor_checks import Finding
@@ -49,7 +49,8 @@ def _examine(quick: bool) -> list[Finding]:
 
 def _show(findings: list[Finding]) -> None:
     console = Console()
-    table = Table("part", "state", "found", title="rehearse doctor", title_justify="left")
+    part = Column("part", overflow="fold")
+    table = Table(part, "state", "found", title="rehearse doctor", title_justify="left")
     for finding in findings:
         table.add_row(finding.part, f"[{_STYLES[finding.status]}]{finding.status}[/]", finding.found)
     console.print(table)
