@@ -152,7 +152,22 @@ class GroupCommunicator(Communicator):
         try:
             yield
         except RuntimeError as error:
-            raise lost_peer(name, time.monotonic() - start_s, error) from error
+            reason = _reason(error)
+            verdict = "ranks disagree in" if "mismatched" in reason.lower() else "lost a peer in"
+            seconds = time.monotonic() - start_s
+            raise CommunicationError(f"{verdict} {name} after {seconds:.1f} s: {reason}") from error
+
+    @contextmanager
+    def _joining(self) -> Iterator[None]:
+        """The same for the start, when there are no peers yet."""
+        start_s = time.monotonic()
+        try:
+            yield
+        except RuntimeError as error:
+            raise CommunicationError(
+                f"the {self.world.num_ranks} ranks did not come together; "
+                f"rank {self.world.rank} gave up after {time.monotonic() - start_s:.1f} s: {_reason(error)}"
+            ) from error
 
     @abstractmethod
     def _start_reduce(self, flat: Tensor, op: WireOp, name: str) -> Callable[[], None]:
@@ -167,10 +182,7 @@ class GroupCommunicator(Communicator):
         """Every rank's flat uint8 of the given sizes, in rank order."""
 
 
-def lost_peer(operation: str, seconds: float, error: Exception) -> CommunicationError:
-    """One line about a failed operation, from what the backend said."""
-    # Backends lead with the place in their source and end with advice to developers.
+def _reason(error: Exception) -> str:
+    """What a backend says, without the places in its source before it and the advice to developers behind."""
     said = re.sub(r"^\s*\[[^\]]*\]\s*", "", str(error)) or type(error).__name__
-    reason = re.split(r"\.\s|\n", said, maxsplit=1)[0].strip(" .")
-    verdict = "ranks disagree in" if "mismatched" in reason.lower() else "lost a peer in"
-    return CommunicationError(f"{verdict} {operation} after {seconds:.1f} s: {reason}")
+    return re.split(r"\.\s|\n", said, maxsplit=1)[0].strip(" .")

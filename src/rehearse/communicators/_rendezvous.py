@@ -76,14 +76,19 @@ def _meet_on_one_node(world: World, launch: str, timeout: timedelta) -> Store:
     """
     name, end_s = f"\0rehearse-{launch}", time.monotonic() + timeout.total_seconds()
     if not world.is_leader:
-        return TCPStore(_LOOPBACK, _ask_port(name, end_s), timeout=timeout)
+        return TCPStore(_LOOPBACK, _ask_port(name, timeout.total_seconds()), timeout=timeout)
     server = socket.create_server((_LOOPBACK, 0))
     port = server.getsockname()[1]
     store = TCPStore(
         _LOOPBACK, port, is_master=True, timeout=timeout, wait_for_workers=False, master_listen_fd=server.detach()
     )
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(name)
+        try:
+            door.bind(name)
+        except OSError:
+            raise CommunicationError(
+                "another rank 0 of this launch is already there; a rank can join its group only once"
+            ) from None
         door.listen(world.num_ranks)
         for missing in range(world.num_ranks - 1, 0, -1):
             door.settimeout(max(0.001, end_s - time.monotonic()))
@@ -98,7 +103,8 @@ def _meet_on_one_node(world: World, launch: str, timeout: timedelta) -> Store:
     return store
 
 
-def _ask_port(name: str, end_s: float) -> int:
+def _ask_port(name: str, timeout_s: float) -> int:
+    end_s = time.monotonic() + timeout_s
     while True:
         try:
             with socket.socket(socket.AF_UNIX) as door:
@@ -108,7 +114,7 @@ def _ask_port(name: str, end_s: float) -> int:
         except (OSError, ValueError):
             # The leader has not opened the door yet.
             if time.monotonic() > end_s:
-                raise CommunicationError("rank 0 did not arrive in time") from None
+                raise CommunicationError(f"rank 0 did not arrive within {timeout_s:g} s") from None
             time.sleep(0.02)
 
 

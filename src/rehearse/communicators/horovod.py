@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,11 @@ class Horovod(GroupCommunicator):
         super().__init__(config, world)
         assert isinstance(config, Horovod.Config)
         self._hvd = _load(world)
+        _check_hostname(world)
         os.environ.update(_environment(config.timeout_s))
         # A lost peer is told in one line of ours; HOROVOD_LOG_LEVEL=warning shows Horovod's own.
         os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")
-        with self._operation("joining the other ranks"):
+        with self._joining():
             self._hvd.init()
         self._ops = {"sum": self._hvd.Sum, "min": self._hvd.Min, "max": self._hvd.Max}
         found = (self._hvd.rank(), self._hvd.size())
@@ -87,6 +89,20 @@ def _load(world: World) -> Any:
     if world.launcher != "horovodrun" and not hvd.mpi_built():
         raise MissingDependencyError("Horovod with MPI", f"communicator horovod under {world.launcher}", _INSTALL)
     return hvd
+
+
+def _check_hostname(world: World) -> None:
+    """Horovod's copy of Gloo crashes where the host does not know its own name, even bound to an interface."""
+    if world.launcher != "horovodrun":
+        return
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        raise CommunicationError(
+            f"this host's name, {name}, does not resolve, which Horovod over Gloo needs: "
+            "add it to /etc/hosts, launch with mpirun, or set communicator.name to torch"
+        ) from None
 
 
 def _environment(timeout_s: float) -> dict[str, str]:

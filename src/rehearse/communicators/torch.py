@@ -16,7 +16,7 @@ from torch import Tensor
 from rehearse.communicators._group import GroupCommunicator, GroupConfig, WireOp
 from rehearse.communicators._rendezvous import open_store
 from rehearse.core.config import PluginConfig
-from rehearse.core.errors import CommunicationError, ConfigError
+from rehearse.core.errors import ConfigError
 from rehearse.core.registry import register
 from rehearse.core.world import World
 
@@ -50,7 +50,7 @@ class Torch(GroupCommunicator):
         if world.num_nodes == 1 and "lo" in (name for _, name in socket.if_nameindex()):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         timeout = timedelta(seconds=config.timeout_s)
-        try:
+        with self._joining():
             dist.init_process_group(
                 backend,
                 store=open_store(world, os.environ, timeout),
@@ -58,10 +58,6 @@ class Torch(GroupCommunicator):
                 world_size=world.num_ranks,
                 timeout=timeout,
             )
-        except RuntimeError as error:
-            raise CommunicationError(
-                f"the {world.num_ranks} ranks did not find each other within {config.timeout_s:g} s: {error}"
-            ) from error
 
     def close(self) -> None:
         """Leave the group in order."""

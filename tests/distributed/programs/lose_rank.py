@@ -23,6 +23,8 @@ def die(way):
         os.kill(os.getpid(), signal.SIGKILL)
     if way == "exit":
         os._exit(17)
+    if way == "interrupt":
+        signal.raise_signal(signal.SIGINT)
     if way == "data":
         raise DataError("sample 3 cannot be read")
     raise ZeroDivisionError("a bug")
