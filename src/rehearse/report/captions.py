@@ -13,8 +13,21 @@ def seeds(runs: Runs) -> str:
     return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
 
 
-def spread(runs: Runs, values: str, intervals: str) -> str:
-    """What marks and intervals mean, such as ``Lines: mean over 3 seeds; bands: …``; of one seed there is no interval.
+def extremes(runs: Runs, values: str, ranges: str) -> str:
+    """What marks and ranges mean where ranges reach from the lowest to the highest seed.
+
+    Args:
+        runs: Whose seeds are counted.
+        values: What shows the mean, such as ``Lines``.
+        ranges: What shows the range, such as ``bands``.
+    """
+    if runs.seed_counts == (1,):
+        return f"{values}: one seed, so there are no {ranges}."
+    return f"{values}: mean over {seeds(runs)}; {ranges}: from the lowest to the highest seed."
+
+
+def interval(runs: Runs, values: str, intervals: str) -> str:
+    """What marks and intervals mean where intervals are those of the mean.
 
     Args:
         runs: Whose seeds are counted.

@@ -20,12 +20,14 @@ def strategy_handles(runs: Runs) -> list[Line2D]:
     return [_handle(styles[label]) for label in runs.strategies]
 
 
-def band_line(panel: Axes, frame: pd.DataFrame, x: str, mean: str, ci95: str, style: StrategyStyle) -> None:
-    """A line through the means with a band as high as their confidence intervals, where there are any."""
+def band_line(panel: Axes, frame: pd.DataFrame, x: str, unit: str, style: StrategyStyle) -> None:
+    """A line through ``mean_<unit>`` with a band from ``lowest_<unit>`` to ``highest_<unit>``."""
     every = -(-len(frame) // _MAX_MARKERS) or 1
-    panel.plot(frame[x], frame[mean], color=style.color, marker=style.marker, linestyle=style.line, markevery=every)
-    low, high = frame[mean] - frame[ci95], frame[mean] + frame[ci95]
-    panel.fill_between(frame[x], low, high, color=style.color, alpha=0.18, linewidth=0)
+    panel.plot(
+        frame[x], frame[f"mean_{unit}"], color=style.color, marker=style.marker, linestyle=style.line, markevery=every
+    )
+    low, high = frame[f"lowest_{unit}"], frame[f"highest_{unit}"]
+    panel.fill_between(frame[x], low, high, color=style.color, alpha=0.2, linewidth=0)
 
 
 def values(frame: pd.DataFrame, columns: list[str]) -> Iterable[tuple[float, ...]]:

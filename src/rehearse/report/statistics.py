@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,16 @@ class Spread:
         mean: Arithmetic mean.
         sd: Sample standard deviation (n − 1); NaN for a single seed.
         ci95: Half-width of the 95 % confidence interval of the mean; NaN for a single seed.
+        low: Lowest value.
+        high: Highest value.
         num_seeds: Seeds with a value.
     """
 
     mean: float
     sd: float
     ci95: float
+    low: float
+    high: float
     num_seeds: int
 
 
@@ -39,23 +43,19 @@ def spread(values: Sequence[float] | pd.Series[float]) -> Spread:
     known = known[~np.isnan(known)]
     num_seeds = len(known)
     if num_seeds == 0:
-        return Spread(math.nan, math.nan, math.nan, 0)
-    mean = float(known.mean())
+        return Spread(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
+    mean, low, high = float(known.mean()), float(known.min()), float(known.max())
     if num_seeds == 1:
-        return Spread(mean, math.nan, math.nan, 1)
+        return Spread(mean, math.nan, math.nan, low, high, 1)
     sd = float(known.std(ddof=1))
     quantile = float(stdtrit(num_seeds - 1, (1 + CONFIDENCE) / 2))
-    return Spread(mean, sd, quantile * sd / math.sqrt(num_seeds), num_seeds)
+    return Spread(mean, sd, quantile * sd / math.sqrt(num_seeds), low, high, num_seeds)
 
 
 def spread_over_seeds(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """One row per group of ``by`` with columns mean, sd, ci95 and num_seeds of ``value``; order is kept."""
+    """One row per group of ``by`` with the columns of ``Spread`` for ``value``; order is kept."""
     rows = [
-        {**dict(zip(by, key, strict=True)), **_as_row(spread(group[value]))}
+        {**dict(zip(by, key, strict=True)), **asdict(spread(group[value]))}
         for key, group in frame.groupby(by, sort=False)
     ]
-    return pd.DataFrame(rows, columns=[*by, "mean", "sd", "ci95", "num_seeds"])
-
-
-def _as_row(found: Spread) -> dict[str, float]:
-    return {"mean": found.mean, "sd": found.sd, "ci95": found.ci95, "num_seeds": found.num_seeds}
+    return pd.DataFrame(rows, columns=[*by, *(field.name for field in fields(Spread))])

@@ -9,7 +9,7 @@ from rehearse.report.statistics import spread, spread_over_seeds
 def test_spread_matches_a_table_of_students_t():
     # t(0.975, 2) = 4.302653; the sample standard deviation of 1, 2, 3 is 1.
     found = spread([1.0, 2.0, 3.0])
-    assert (found.mean, found.sd, found.num_seeds) == (2.0, 1.0, 3)
+    assert (found.mean, found.sd, found.low, found.high, found.num_seeds) == (2.0, 1.0, 1.0, 3.0, 3)
     assert found.ci95 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
 
 
@@ -42,5 +42,5 @@ def test_groups_keep_their_order():
 
 def test_no_rows_give_no_groups_but_all_columns():
     found = spread_over_seeds(pd.DataFrame({"strategy": [], "x": []}), ["strategy"], "x")
-    assert list(found.columns) == ["strategy", "mean", "sd", "ci95", "num_seeds"]
+    assert list(found.columns) == ["strategy", "mean", "sd", "ci95", "low", "high", "num_seeds"]
     assert found.empty

@@ -67,7 +67,7 @@ def _numbers(runs: Runs) -> pd.DataFrame:
     frame = frame.assign(percent=100 * frame["accuracy_top1_fraction"])
     found = spread_over_seeds(frame, [*_KEY, "after_task", "on_task"], "percent")
     found = found[found["num_seeds"] > 0]
-    return found.drop(columns=["sd", "ci95"]).rename(columns={"mean": "mean_percent"})
+    return found.drop(columns=["sd", "ci95", "low", "high"]).rename(columns={"mean": "mean_percent"})
 
 
 def _panel_height_in(titles: list[str], num_columns: int) -> float:

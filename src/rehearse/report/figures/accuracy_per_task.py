@@ -24,7 +24,7 @@ def draw(all_runs: Runs) -> Drawing:
         shown = tables.select(numbers, dataset=setting.dataset, scaling=setting.scaling)
         for strategy in runs.strategies:
             line = tables.select(shown, strategy=strategy)
-            marks.band_line(panel, line, "num_tasks_seen", "mean_percent", "ci95_percent", styles[strategy])
+            marks.band_line(panel, line, "num_tasks_seen", "percent", styles[strategy])
         layout.task_axis(panel, int(shown["num_tasks_seen"].max()), "Tasks seen")
         panel.set_ylim(-2, 104)
         panel.set_yticks(range(0, 101, 20))
@@ -38,7 +38,7 @@ def draw(all_runs: Runs) -> Drawing:
         caption=captions.complete(
             runs,
             "Top-1 accuracy averaged over the tasks seen so far, after each task.",
-            captions.spread(runs, "Lines", "bands"),
+            captions.extremes(runs, "Lines", "bands"),
             captions.narrowing(all_runs, runs),
         ),
         alt="Line chart: accuracy on the tasks seen so far against the number of tasks seen, one line per strategy.",
@@ -50,4 +50,5 @@ def _numbers(runs: Runs) -> pd.DataFrame:
     frame["percent"] = 100 * frame["accuracy_top1_fraction"]
     found = spread_over_seeds(frame, ["dataset", "scaling", "strategy", "num_tasks_seen"], "percent")
     found = found[found["num_seeds"] > 0]
-    return found.drop(columns="sd").rename(columns={"mean": "mean_percent", "ci95": "ci95_percent"})
+    found = found.drop(columns=["sd", "ci95"])
+    return found.rename(columns={"mean": "mean_percent", "low": "lowest_percent", "high": "highest_percent"})

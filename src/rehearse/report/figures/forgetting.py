@@ -39,7 +39,7 @@ def draw(all_runs: Runs) -> Drawing:
             "Forgetting (lower is better) is how far accuracy on a task falls from its best to its final value; "
             "backward transfer (higher is better) is the change from just after the task to the end. "
             "Both are averaged over all tasks but the last, in percentage points.",
-            captions.spread(runs, "Markers", "bars"),
+            captions.interval(runs, "Markers", "bars"),
             "Grey dots: single seeds.",
             captions.narrowing(all_runs, runs),
         ),
@@ -54,7 +54,7 @@ def _numbers(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
     seeds["metric"] = seeds["metric"].str.removesuffix("_fraction")
     seeds["value_points"] = 100 * seeds.pop("fraction")
     seeds = seeds.dropna(subset="value_points")
-    means = spread_over_seeds(seeds, [*_KEY, "metric"], "value_points").drop(columns="sd")
+    means = spread_over_seeds(seeds, [*_KEY, "metric"], "value_points").drop(columns=["sd", "low", "high"])
     return seeds, means.rename(columns={"mean": "mean_points", "ci95": "ci95_points"})
 
 

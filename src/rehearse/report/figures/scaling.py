@@ -41,7 +41,7 @@ def draw(runs: Runs) -> Drawing:
             "Training time, evaluation apart (left, logarithmic), and top-1 accuracy averaged over all tasks after the "
             "last one (right) against the number of ranks.",
             "Dotted: ideal scaling from the fewest ranks of each strategy." if _has_ideal(numbers) else "",
-            captions.spread(runs, "Markers", "bars"),
+            captions.interval(runs, "Markers", "bars"),
             "Strategies are moved apart sideways where they would overlap.",
         ),
         alt="Line charts: training time and final average accuracy against the number of ranks, one line per strategy.",
@@ -51,8 +51,8 @@ def draw(runs: Runs) -> Drawing:
 def _numbers(runs: Runs) -> pd.DataFrame:
     frame = tables.cells(runs)
     frame["faa_percent"] = 100 * frame["faa_fraction"]
-    time = spread_over_seeds(frame, _KEY, "training_s").drop(columns="sd")
-    accuracy = spread_over_seeds(frame, _KEY, "faa_percent").drop(columns=["sd", "num_seeds"])
+    time = spread_over_seeds(frame, _KEY, "training_s").drop(columns=["sd", "low", "high"])
+    accuracy = spread_over_seeds(frame, _KEY, "faa_percent").drop(columns=["sd", "low", "high", "num_seeds"])
     time = time.rename(columns={"mean": "training_mean_s", "ci95": "training_ci95_s"})
     return time.merge(accuracy.rename(columns={"mean": "faa_mean_percent", "ci95": "faa_ci95_percent"}), on=_KEY)
 

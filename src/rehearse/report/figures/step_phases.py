@@ -68,8 +68,10 @@ def draw(all_runs: Runs) -> Drawing:
 
 
 def _numbers(runs: Runs) -> pd.DataFrame:
-    found = spread_over_seeds(tables.phases(runs), [*_KEY, "phase"], "mean_ms").drop(columns="sd")
-    return found.rename(columns={"mean": "step_mean_ms", "ci95": "step_ci95_ms"})
+    found = spread_over_seeds(tables.phases(runs), [*_KEY, "phase"], "mean_ms").drop(
+        columns=["sd", "ci95", "low", "high"]
+    )
+    return found.rename(columns={"mean": "step_mean_ms"})
 
 
 def _order(numbers: pd.DataFrame) -> list[str]:
@@ -108,8 +110,8 @@ def _looks_of(phases: list[str]) -> Looks:
     return {
         phase: {
             "facecolor": color,
-            "edgecolor": "#333333",
-            "linewidth": 0.4,
+            "edgecolor": "#666666",
+            "linewidth": 0.25,
             "hatch": _HATCH if phase in _BACKGROUND else "",
         }
         for phase, color in phase_colors(phases).items()

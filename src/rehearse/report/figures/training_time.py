@@ -39,7 +39,7 @@ def draw(all_runs: Runs) -> Drawing:
             runs,
             "Time spent training, evaluation and start-up apart. "
             "Left: all tasks, which is where the lines on the right end. Right: cumulative over tasks.",
-            captions.spread(runs, "Bars and lines", "error bars and bands"),
+            captions.extremes(runs, "Bars and lines", "whiskers and bands"),
             captions.narrowing(all_runs, runs),
         ),
         alt="Bar chart of the total training time per strategy, beside lines of the cumulative time over tasks.",
@@ -48,8 +48,9 @@ def draw(all_runs: Runs) -> Drawing:
 
 def _numbers(runs: Runs) -> pd.DataFrame:
     frame = tables.accuracy_per_task(runs)
-    found = spread_over_seeds(frame, [*_KEY, "num_tasks_seen"], "cumulative_training_s").drop(columns="sd")
-    return found.rename(columns={"mean": "cumulative_training_mean_s", "ci95": "cumulative_training_ci95_s"})
+    found = spread_over_seeds(frame, [*_KEY, "num_tasks_seen"], "cumulative_training_s")
+    found = found.drop(columns=["sd", "ci95"])
+    return found.rename(columns={"mean": "mean_s", "low": "lowest_s", "high": "highest_s"})
 
 
 def _draw_totals(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
@@ -57,9 +58,9 @@ def _draw_totals(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
     thickness = _BAR_IN / layout.row_height_in(runs)
     for row, strategy in enumerate(runs.strategies):
         last = tables.select(shown, strategy=strategy).tail(1)
-        for mean, ci95 in marks.values(last, ["cumulative_training_mean_s", "cumulative_training_ci95_s"]):
+        for mean, low, high in marks.values(last, ["mean_s", "lowest_s", "highest_s"]):
             panel.barh(row, mean, thickness, color=styles[strategy].color)
-            panel.errorbar(mean, row, xerr=ci95, color="#777777", capsize=2, linewidth=1.0)
+            panel.errorbar(mean, row, xerr=[[mean - low], [high - mean]], color="#777777", capsize=2, linewidth=1.0)
     panel.set_xlim(left=0)
     panel.set_xlabel("Training time (s)")
 
@@ -68,8 +69,7 @@ def _draw_growth(panel: Axes, runs: Runs, shown: pd.DataFrame) -> None:
     styles = strategy_styles(runs.campaign.strategies)
     for strategy in runs.strategies:
         line = tables.select(shown, strategy=strategy)
-        mean, ci95 = "cumulative_training_mean_s", "cumulative_training_ci95_s"
-        marks.band_line(panel, line, "num_tasks_seen", mean, ci95, styles[strategy])
+        marks.band_line(panel, line, "num_tasks_seen", "s", styles[strategy])
     layout.task_axis(panel, int(shown["num_tasks_seen"].max()), "Tasks trained")
     panel.set_ylim(bottom=0)
     panel.set_ylabel("Cumulative\ntraining time (s)")
