@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from rehearse.core import registry
@@ -28,6 +30,7 @@ from rehearse.core.config import (
     validate,
 )
 from rehearse.core.document import read_document
+from rehearse.core.errors import ConfigError
 from rehearse.core.experiment import Experiment, TrainingConfig
 
 
@@ -140,6 +143,32 @@ def load_campaign(path: Path) -> Campaign:
         ConfigError: Every problem of the document, with its path in it.
     """
     return validate(Campaign, read_document(path), source=str(path))
+
+
+def load_workflow_campaign(files: Sequence[Path | str], merged: object) -> tuple[Campaign, Path, Any]:
+    """Read the campaign that Snakemake was started with.
+
+    Snakemake merges several files, and ``--config key=value``, into one dictionary; what comes out is
+    no file that anyone could check, cite or run again.
+
+    Args:
+        files: The configuration files that Snakemake read.
+        merged: The dictionary that it made of them.
+
+    Returns:
+        The campaign, its file, and the file's content.
+
+    Raises:
+        ConfigError: Not exactly one file, or something was merged into it, or a problem of the document.
+    """
+    if len(files) != 1:
+        given = ", ".join(map(str, files)) or "only --config"
+        raise ConfigError(f"one file is one campaign, got {given}; give exactly one with --configfile FILE")
+    path = Path(files[0])
+    document = read_document(path)
+    if merged != yaml.safe_load(path.read_text(encoding="utf-8")):
+        raise ConfigError(f"{path}: --config key=value would change the campaign unseen; edit a copy of it instead")
+    return validate(Campaign, document, source=str(path)), path, document
 
 
 def _keys(campaign: Campaign) -> list[tuple[str, str, str, int]]:

@@ -1,0 +1,111 @@
+"""The workflow for real, on a campaign of two small cells."""
+
+import pytest
+
+from support.workflows import Workflow, job_counts
+
+CAMPAIGN = {
+    "name": "small",
+    "datasets": {
+        "digits": {
+            "dataset": {"name": "digits"},
+            "scenario": {"name": "class", "initial_increment": 5, "increment": 5},
+            "backbone": {"name": "mnistnet"},
+            "training": {"epochs": 1, "warmup_epochs": 0, "batch_size": 16, "limit_batches": 3},
+        }
+    },
+    "strategies": {
+        "incremental": {"strategy": {"name": "vanilla"}},
+        "er": {"strategy": {"name": "er"}, "buffer": {"name": "python", "budget": 40}},
+    },
+    "matrix": [
+        {"datasets": ["digits"], "strategies": ["incremental"], "scalings": ["n1r1"], "seeds": [1]},
+        {"datasets": ["digits"], "strategies": ["er"], "scalings": ["n1r2"], "seeds": [1]},
+    ],
+    "figures": ["accuracy_per_task"],
+}
+INCREMENTAL = "digits/incremental/n1r1/seed-1"
+ER = "digits/er/n1r2/seed-1"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder in which the campaign was run, its file, and what the run said."""
+    workflow = Workflow(tmp_path_factory.mktemp("run"))
+    campaign = workflow.write("campaign.yaml", CAMPAIGN)
+    done = workflow.run("--configfile", campaign)
+    logs = "\n".join(path.read_text("utf-8") for path in workflow.folder.glob("results/**/*.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    return workflow, campaign, done
+
+
+@pytest.mark.slow
+def test_a_run_leaves_cells_tables_figures_and_a_report(made):
+    results = made[0].folder / "results"
+    for cell in (INCREMENTAL, ER):
+        folder = results / "cells" / "small" / cell
+        assert {path.name for path in folder.iterdir()} >= {
+            "config.json",
+            "summary.json",
+            "events.jsonl",
+            "accuracy_matrix.csv",
+            "provenance.json",
+            "train.1.log",
+            "train.log",
+        }
+        assert "done: final average accuracy" in (folder / "train.log").read_text("utf-8")
+    figures = results / "figures" / "small"
+    assert {path.name for path in figures.glob("*.*")} >= {
+        f"accuracy_per_task.{end}" for end in ("pdf", "png", "svg", "csv")
+    }
+    assert (results / "tables" / "small" / "summary.csv").exists()
+    assert (results / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_run_tells_its_progress_and_names_what_it_made(made):
+    said = made[2].stderr
+    assert "0 of 2 cells done, 2 to train, 1 figures to draw" in said
+    for cell in (INCREMENTAL, ER):
+        assert f"{cell}: started\n" in said
+        assert f"] {cell}: accuracy " in said
+    assert "[2/2]" in said
+    assert "figure accuracy_per_task: drawing" in said
+    assert said.rstrip().endswith(
+        "campaign small, 2 cells:\n  results/figures/small/accuracy_per_task.pdf\n  results/report.html"
+    )
+
+
+@pytest.mark.slow
+def test_a_finished_campaign_has_nothing_to_do(made):
+    workflow, campaign, _ = made
+    assert job_counts(workflow.dry_run(campaign)) == {}
+
+
+@pytest.mark.slow
+def test_new_words_in_a_campaign_train_nothing(made):
+    workflow, campaign, _ = made
+    workflow.write(campaign.name, {**CAMPAIGN, "description": "other words"})
+    counts = job_counts(workflow.dry_run(campaign))
+    assert counts == {"aggregate": 1, "plot": 1, "report": 1, "all": 1, "total": 4}
+
+
+@pytest.mark.slow
+def test_a_changed_seed_reruns_that_cell_and_the_figures(made):
+    workflow, campaign, _ = made
+    blocks = [CAMPAIGN["matrix"][0], {**CAMPAIGN["matrix"][1], "seeds": [2]}]
+    workflow.write(campaign.name, {**CAMPAIGN, "matrix": blocks})
+    text = workflow.dry_run(campaign)
+    assert job_counts(text) == {
+        "config": 1, "train": 1, "aggregate": 1, "plot": 1, "report": 1, "all": 1, "total": 6,
+    }  # fmt: skip
+    assert "results/cells/small/digits/er/n1r2/seed-2/summary.json" in text
+
+
+@pytest.mark.slow
+def test_a_changed_option_reruns_the_cells_that_have_it(made):
+    workflow, campaign, _ = made
+    er = {**CAMPAIGN["strategies"]["er"], "buffer": {"name": "python", "budget": 41}}
+    workflow.write(campaign.name, {**CAMPAIGN, "strategies": {**CAMPAIGN["strategies"], "er": er}})
+    counts = job_counts(workflow.dry_run(campaign))
+    assert (counts["config"], counts["train"]) == (1, 1)
