@@ -1,8 +1,21 @@
+from pathlib import Path
+
 import pytest
 
 from rehearse.core.config import DatasetSection
 from rehearse.core.staging import read_manifest
 from support import cells
+
+PROCESS_FOLDERS = {"distributed", "workflow", "e2e"}
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that start ranks or jobs run one after the other, beside the others: `pytest -n 2 --dist loadgroup`."""
+    tests = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(tests).parts[0]
+        if folder in PROCESS_FOLDERS or item.get_closest_marker("world_size"):
+            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture(scope="session")

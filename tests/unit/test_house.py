@@ -15,7 +15,7 @@ from rehearse.core import registry
 from rehearse.core.errors import PluginError
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "src" / "rehearse"
+SOURCE = ROOT / "src"
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_SNAKEFILE_LINES = 60
