@@ -64,13 +64,13 @@ class Lines(Display):
 class Bars(Display):
     """For terminals: a bar for the campaign, and one per running cell."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, console: Console) -> None:
         self._cells = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
-            console=Console(file=stream),
+            console=console,
         )
         self._bars: dict[str, TaskID] = {}
         self._all: TaskID | None = None
@@ -89,7 +89,7 @@ class Bars(Display):
             self._cells.remove_task(self._bars.pop(name))
         for name, state in cells.items():
             if name not in self._bars:
-                self._bars[name] = self._cells.add_task(escape(name), total=1.0, state="starting")
+                self._bars[name] = self._cells.add_task(escape(name), total=1.0, state=str(state))
             self._cells.update(self._bars[name], completed=state.fraction, state=str(state))
 
     def close(self) -> None:
@@ -100,4 +100,4 @@ class Bars(Display):
 def choose_display(stream: TextIO) -> Display:
     """Bars where the stream is a terminal that can move its cursor."""
     console = Console(file=stream)
-    return Bars(stream) if console.is_terminal and not console.is_dumb_terminal else Lines(stream)
+    return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(stream)

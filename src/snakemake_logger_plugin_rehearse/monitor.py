@@ -37,7 +37,6 @@ class RunningCell:
     """A cell that is being trained."""
 
     name: str
-    log: Path | None
     tail: Tail
     state: CellState = field(default_factory=CellState)
 
@@ -60,6 +59,7 @@ class Monitor:
         self._render = render
         self._lock = threading.RLock()
         self._running: dict[int, RunningCell] = {}
+        self._failed: dict[str, None] = {}
         self._config_files: list[str] = []
         self._num_done = self._num_cells = 0
         self._stopped = threading.Event()
@@ -83,11 +83,14 @@ class Monitor:
                 self._relay(record)
 
     def close(self) -> None:
-        """Stop watching and leave the screen in order."""
+        """Stop watching, say once more what failed, and leave the screen in order."""
         self._stopped.set()
         if self._watcher.is_alive():
             self._watcher.join(timeout=5.0)
         with self._lock:
+            if self._failed:
+                counted = f"{self._num_done} of {self._num_cells} cells done, {len(self._failed)} failed"
+                self._display.message("\n  ".join([f"{counted}:", *self._failed]), "red")
             self._display.close()
 
     def _remark(self, record: logging.LogRecord) -> None:
@@ -126,6 +129,7 @@ class Monitor:
             return
         cell = _running_cell(record)
         self._running[record.jobid] = cell  # type: ignore[attr-defined]
+        self._failed.pop(cell.name, None)
         self._display.message(f"{cell.name}: started", "dim")
 
     def _job_finished(self, record: logging.LogRecord) -> None:
@@ -142,9 +146,10 @@ class Monitor:
     def _job_error(self, record: logging.LogRecord) -> None:
         cell = self._running.pop(record.jobid, None)  # type: ignore[attr-defined]
         self._relay(record)
-        logs = [cell.log] if cell is not None else [Path(path) for path in getattr(record, "log", [])]
-        for path in logs:
-            if path is not None and (lines := last_lines(path, _LOG_LINES)):
+        if cell is not None:
+            self._failed[cell.name] = None
+        for path in getattr(record, "log", []):
+            if lines := last_lines(Path(path), _LOG_LINES):
                 self._display.message("\n".join([f"End of {path}:", *(f"  {line}" for line in lines)]), "red")
 
     def _relay(self, record: logging.LogRecord) -> None:
@@ -161,10 +166,8 @@ class Monitor:
 
 def _running_cell(record: logging.LogRecord) -> RunningCell:
     names: dict[str, str] = getattr(record, "wildcards", {})
-    output, log = getattr(record, "output", []), getattr(record, "log", [])
-    folder = Path(output[0]).parent
+    folder = Path(getattr(record, "output", [])[0]).parent
     return RunningCell(
         name="{dataset}/{strategy}/{scaling}/seed-{seed}".format_map(names),
-        log=Path(log[0]) if log else None,
         tail=Tail(RunFiles(folder).events),
     )

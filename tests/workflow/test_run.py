@@ -1,5 +1,7 @@
 """The workflow for real, on a campaign of two small cells."""
 
+import copy
+
 import pytest
 
 from support.workflows import Workflow, job_counts
@@ -109,3 +111,33 @@ def test_a_changed_option_reruns_the_cells_that_have_it(made):
     workflow.write(campaign.name, {**CAMPAIGN, "strategies": {**CAMPAIGN["strategies"], "er": er}})
     counts = job_counts(workflow.dry_run(campaign))
     assert (counts["config"], counts["train"]) == (1, 1)
+
+
+@pytest.fixture
+def one_cell():
+    """A campaign of one cell, to be spoilt."""
+    return copy.deepcopy({**CAMPAIGN, "matrix": [CAMPAIGN["matrix"][0]]})
+
+
+def test_an_impossible_combination_stops_before_any_job(workflow, one_cell):
+    one_cell["strategies"]["incremental"]["buffer"] = {"name": "python", "budget": 40}
+    done = workflow.run("--configfile", workflow.write("campaign.yaml", one_cell))
+    assert done.returncode == 1
+    assert "strategies.incremental.buffer: vanilla does not rehearse; leave the buffer out" in done.stderr
+    assert not (workflow.folder / "results" / "cells").exists()
+
+
+@pytest.mark.slow
+def test_a_failed_cell_keeps_its_records_and_the_log_of_each_attempt(workflow, one_cell):
+    one_cell["datasets"]["digits"]["training"]["lr"] = 1e30
+    done = workflow.run("--retries", "1", "--configfile", workflow.write("campaign.yaml", one_cell))
+    assert done.returncode == 1
+    folder = workflow.folder / "results" / "cells" / "small" / INCREMENTAL
+    assert {path.name for path in folder.glob("train.*.log")} == {"train.1.log", "train.2.log"}
+    assert (folder / "train.log").readlink().name == "train.2.log"
+    assert '"kind":"error"' in (folder / "events.jsonl").read_text("utf-8")
+    assert not (folder / "summary.json").exists()
+    assert f"End of results/cells/small/{INCREMENTAL}/train.log:\n" in done.stderr
+    assert "the loss is nan" in done.stderr
+    assert "Error in rule train" in done.stderr
+    assert f"0 of 1 cells done, 1 failed:\n  {INCREMENTAL}\n" in done.stderr
