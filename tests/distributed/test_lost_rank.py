@@ -56,6 +56,17 @@ def test_survivors_end_by_themselves(doomed, way, code, said):
 
 
 @pytest.mark.world_size(NUM_RANKS)
+@pytest.mark.parametrize(("launcher", "communicator"), [("env", "torch"), ("horovodrun", "horovod")])
+def test_a_rank_that_hangs_is_lost_after_the_time_limit(launcher, communicator):
+    launch = run_ranks(NUM_RANKS, PROGRAM, communicator, 1, "hang", 5, launcher=launcher, timeout_s=90)
+    hung_s = float(launch.ranks[1].stdout.removeprefix("dying at "))
+    for rank in survivors(launch, 1):
+        assert rank.exit_code == 5, launch
+        assert LOST.fullmatch(rank.stderr), launch
+        assert 4 < rank.ended_s - hung_s < 5 + LIMIT_S, launch
+
+
+@pytest.mark.world_size(NUM_RANKS)
 @pytest.mark.parametrize("way", ["kill", "data"])
 @pytest.mark.parametrize(
     ("launcher", "communicator"),

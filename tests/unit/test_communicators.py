@@ -129,15 +129,21 @@ def test_the_leader_is_the_first_node_of_pbs(tmp_path):
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("[/x/pair.cc:547] Connection closed by peer [127.0.0.1]:31003. Check the logs", "Connection closed by peer"),
+        (
+            "[/x/pair.cc:547] Connection closed by peer [::1]:31003. Check the logs",
+            "Connection closed by peer [::1]:31003",
+        ),
         ("Horovod has been shut down. This was caused by", "Horovod has been shut down"),
         ("one line\nand a stack", "one line"),
+        (
+            "[enforce fail at /x/device.cc:84] ifa != nullptr. No address for: eth7",
+            "ifa != nullptr. No address for: eth7",
+        ),
         ("", "RuntimeError"),
     ],
 )
 def test_backends_are_quoted_briefly(said, reason):
-    assert _reason(RuntimeError(said)).startswith(reason)
-    assert "\n" not in _reason(RuntimeError(said))
+    assert _reason(RuntimeError(said)) == reason
 
 
 class Sums:

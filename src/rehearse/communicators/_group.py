@@ -185,4 +185,4 @@ class GroupCommunicator(Communicator):
 def _reason(error: Exception) -> str:
     """What a backend says, without the places in its source before it and the advice to developers behind."""
     said = re.sub(r"^\s*\[[^\]]*\]\s*", "", str(error)) or type(error).__name__
-    return re.split(r"\.\s|\n", said, maxsplit=1)[0].strip(" .")
+    return re.split(r"\.\s(?:This|These|Check|If)\b|\n", said, maxsplit=1)[0].strip(" .")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +18,9 @@ from rehearse.core.registry import register
 from rehearse.core.world import World
 
 _INSTALL = "make setup (it builds Horovod against the installed torch)"
+# Horovod reads its settings from the environment when it starts.
+_SETTINGS = {"HOROVOD_FUSION_THRESHOLD": "0", "HOROVOD_AUTOTUNE": "0"}
+_POLL_S = 1e-4
 
 
 @register
@@ -42,7 +45,7 @@ class Horovod(GroupCommunicator):
         assert isinstance(config, Horovod.Config)
         self._hvd = _load(world)
         _check_hostname(world)
-        os.environ.update(_environment(config.timeout_s))
+        os.environ.update(_SETTINGS)
         # A lost peer is told in one line of ours; HOROVOD_LOG_LEVEL=warning shows Horovod's own.
         os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")
         with self._joining():
@@ -65,15 +68,28 @@ class Horovod(GroupCommunicator):
         handle = self._hvd.allreduce_async_(flat, op=self._ops[op], name=name)
 
         def wait() -> None:
-            self._hvd.synchronize(handle)
+            self._wait(handle)
 
         return wait
 
     def _broadcast_bytes(self, payload: Tensor, root: int) -> None:
-        self._hvd.broadcast_(payload, root, name="broadcast")
+        self._wait(self._hvd.broadcast_async_(payload, root, name="broadcast"))
 
     def _gather_bytes(self, payload: Tensor, sizes: list[int], name: str) -> list[Tensor]:
-        return list(self._hvd.allgather(payload, name=name).split(sizes))
+        return list(self._wait(self._hvd.allgather_async(payload, name=name)).split(sizes))
+
+    def _wait(self, handle: int) -> Tensor:
+        """The result of an operation.
+
+        Horovod's own wait keeps a core busy, knows no time limit and cannot be interrupted.
+        """
+        end_s = time.monotonic() + self.config.timeout_s
+        while not self._hvd.poll(handle):
+            if time.monotonic() > end_s:
+                raise RuntimeError(f"no answer for {self.config.timeout_s:g} s")
+            time.sleep(_POLL_S)
+        result: Tensor = self._hvd.synchronize(handle)
+        return result
 
 
 def _load(world: World) -> Any:
@@ -103,14 +119,3 @@ def _check_hostname(world: World) -> None:
             f"this host's name, {name}, does not resolve, which Horovod over Gloo needs: "
             "add it to /etc/hosts, launch with mpirun, or set communicator.name to torch"
         ) from None
-
-
-def _environment(timeout_s: float) -> dict[str, str]:
-    """Horovod reads its settings from the environment when it starts."""
-    shutdown_s = max(1, math.ceil(timeout_s))
-    return {
-        "HOROVOD_FUSION_THRESHOLD": "0",
-        "HOROVOD_AUTOTUNE": "0",
-        "HOROVOD_STALL_CHECK_TIME_SECONDS": str(min(60, max(1, shutdown_s // 2))),
-        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(shutdown_s),
-    }

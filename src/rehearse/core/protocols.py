@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
@@ -31,6 +32,9 @@ class DistributedOptimizer(Protocol):
 
     def synchronize(self) -> None:
         """Wait until every gradient is the mean over ranks."""
+
+    def accumulate(self) -> AbstractContextManager[None]:
+        """Backward passes inside add to the gradients; the pass that ends the step comes after."""
 
     def step(self) -> None:
         """Update the parameters with the averaged gradients."""

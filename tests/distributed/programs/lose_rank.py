@@ -1,6 +1,6 @@
 """Trains without end on several ranks; one of them dies at the fifth step.
 
-Usage: lose_rank.py COMMUNICATOR RANK WAY
+Usage: lose_rank.py COMMUNICATOR RANK WAY [TIMEOUT_S]
 """
 
 import os
@@ -16,6 +16,8 @@ from rehearse.core.errors import DataError
 from rehearse.core.failure import abort_on_error
 from rehearse.core.world import World
 
+HANG_S = 12
+
 
 def die(way):
     print("dying at", time.time(), flush=True)
@@ -23,6 +25,9 @@ def die(way):
         os.kill(os.getpid(), signal.SIGKILL)
     if way == "exit":
         os._exit(17)
+    if way == "hang":
+        time.sleep(HANG_S)
+        os._exit(0)
     if way == "interrupt":
         signal.raise_signal(signal.SIGINT)
     if way == "data":
@@ -30,9 +35,8 @@ def die(way):
     raise ZeroDivisionError("a bug")
 
 
-def train(communicator, doomed, way):
-    model = nn.Linear(64, 64)
-    optimizer = communicator.wrap_optimizer(torch.optim.SGD(model.parameters(), lr=0.01), model)
+def train(communicator, model, optimizer, doomed, way):
+    optimizer = communicator.wrap_optimizer(optimizer, model)
     for step in range(10_000):
         if step == 5 and communicator.world.rank == doomed:
             die(way)
@@ -44,11 +48,14 @@ def train(communicator, doomed, way):
 
 
 def main():
-    name, doomed, way = sys.argv[1:]
+    name, doomed, way, *timeout_s = sys.argv[1:]
+    # Torch's first optimiser takes seconds of imports on a busy machine: not while others wait.
+    model = nn.Linear(64, 64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     kind = registry.get("communicators", name)
-    communicator = kind(kind.Config(name=name, timeout_s=60.0), World.from_env())
+    communicator = kind(kind.Config(name=name, timeout_s=float(*timeout_s or [60])), World.from_env())
     with abort_on_error(communicator):
-        train(communicator, int(doomed), way)
+        train(communicator, model, optimizer, int(doomed), way)
 
 
 main()
