@@ -13,7 +13,7 @@ import yaml
 from rehearse.core.errors import ConfigError
 
 # PyYAML follows YAML 1.1, where a number with an exponent also needs a point: `1e-6` would be text.
-_EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
+_EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,8 +63,8 @@ def _parse_json(path: Path, text: str) -> Any:
 
 
 def _parse_yaml(path: Path, text: str) -> Any:
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -74,8 +74,6 @@ def _parse_yaml(path: Path, text: str) -> Any:
         raise ConfigError(f"{where}: not well-formed YAML: {message}{hint}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not well-formed YAML: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
     if loader.repeated:
         raise ConfigError("\n".join(f"{path}:{problem}" for problem in loader.repeated))
     return document
