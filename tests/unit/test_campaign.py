@@ -95,7 +95,7 @@ CAMPAIGN_KEYS = "name, description, communicator, datasets, strategies, matrix, 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"datset": {}}, [f"datset: unknown key 'datset'; did you mean 'datasets'? (choices: {CAMPAIGN_KEYS})"]),
+        ({"datasetz": {}}, [f"datasetz: unknown key 'datasetz'; did you mean 'datasets'? (choices: {CAMPAIGN_KEYS})"]),
         ({"zzz": 1}, [f"zzz: unknown key 'zzz' (choices: {CAMPAIGN_KEYS})"]),
         ({"name": 3}, ["name: expected text, got 3"]),
         (
@@ -166,7 +166,7 @@ def test_a_document_that_is_no_mapping(document):
         ("datasets__digits__scenario__name", "clas", "unknown scenario 'clas'; did you mean 'class'?"),
         ("datasets__digits__backbone__name", "resnet-18", "unknown backbone 'resnet-18'; did you mean 'resnet18'?"),
         ("strategies__er__strategy__name", "ER", "unknown strategy 'ER'"),
-        ("strategies__er__buffer__name", "pyton", "unknown buffer 'pyton'; did you mean 'python'?"),
+        ("strategies__er__buffer__name", "pythn", "unknown buffer 'pythn'; did you mean 'python'?"),
         ("communicator", {"name": "horovot"}, "unknown communicator 'horovot'; did you mean 'horovod'?"),
     ],
 )

@@ -12,6 +12,9 @@ from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 from support.workflows import ROOT, Workflow, resources_of_cells
 
+# One worker makes what all tests of this file share.
+pytestmark = pytest.mark.xdist_group("profiles")
+
 CAMPAIGN = {
     "name": "big",
     "datasets": {"digits": {"dataset": {"name": "digits"}, "backbone": {"name": "mnistnet"}}},

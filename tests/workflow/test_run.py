@@ -6,6 +6,9 @@ import pytest
 
 from support.workflows import Workflow, job_counts
 
+# One worker makes what all tests of this file share.
+pytestmark = pytest.mark.xdist_group("workflow run")
+
 CAMPAIGN = {
     "name": "small",
     "datasets": {
