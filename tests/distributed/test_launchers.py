@@ -74,3 +74,16 @@ def test_ranks_on_several_nodes_meet_on_the_first(tmp_path):
     program = PROGRAMS / "meet_between_nodes.py"
     launch = run_ranks(2, program, os.getpid(), launcher="env", env={"PATH": path}).check()
     assert [rank.stdout.strip() for rank in launch.ranks] == ["['0', '1']"] * 2
+
+
+@pytest.mark.world_size(2)
+@pytest.mark.parametrize("launcher", ["env", "mpirun", "horovodrun", "torchrun"])
+def test_ranks_that_never_end_are_killed(launcher):
+    launch = run_ranks(
+        2, "-c", "import time; print('up', flush=True); time.sleep(100)", launcher=launcher, timeout_s=12
+    )
+    assert launch.timed_out
+    assert launch.seconds < 30
+    assert [rank.stdout for rank in launch.ranks] == ["up\n"] * 2
+    with pytest.raises(AssertionError, match="killed after"):
+        launch.check()
