@@ -12,7 +12,7 @@ from rehearse.core import log
 from rehearse.core.cell import Cell
 from rehearse.core.config import validate
 from rehearse.core.document import read_document
-from rehearse.core.errors import RehearseError
+from rehearse.core.errors import ConfigError, MissingDependencyError, PluginError
 from rehearse.core.records import RunFiles
 from rehearse.core.world import World
 
@@ -56,7 +56,7 @@ def command(config: Path, run_dir: Path | None, dataset_dir: Path, log_level: st
         from rehearse.training.build import build_communicator
 
         communicator = build_communicator(cell, world)
-    except RehearseError as error:
+    except (ConfigError, PluginError, MissingDependencyError) as error:
         # Every rank finds the same mistake; once is enough.
         if world.is_leader:
             raise
