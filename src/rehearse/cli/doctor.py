@@ -49,8 +49,8 @@ def _examine(quick: bool) -> list[Finding]:
 
 def _show(findings: list[Finding]) -> None:
     console = Console()
-    part = Column("part", overflow="fold")
-    table = Table(part, "state", "found", title="rehearse doctor", title_justify="left")
+    parts = Column("part", overflow="fold")
+    table = Table(parts, "state", "found", title="rehearse doctor", title_justify="left")
     for finding in findings:
         table.add_row(finding.part, f"[{_STYLES[finding.status]}]{finding.status}[/]", finding.found)
     console.print(table)
