@@ -13,7 +13,7 @@ from rehearse.core import registry
 from rehearse.core.catalogue import entry
 from rehearse.core.config import DatasetSection, Model, plugin_config
 from rehearse.core.errors import DataError
-from rehearse.core.problems import explain, problem_list
+from rehearse.core.problems import explain
 from rehearse.core.protocols import Dataset
 
 MANIFEST = "MANIFEST.json"
