@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,9 +42,10 @@ class RunningCell:
     state: CellState = field(default_factory=CellState)
 
     def look(self) -> None:
-        """Read what it has recorded since the last look."""
+        """Read what it has recorded since the last look; a record of an unknown form is passed over."""
         for event in self.tail.read():
-            self.state.update(event)
+            with suppress(TypeError, AttributeError):
+                self.state.update(event)
 
 
 class Monitor:
@@ -111,9 +113,6 @@ class Monitor:
             f"{self._num_done} of {self._num_cells} cells done, {num_to_train} to train, "
             f"{num_jobs.get('plot', 0)} figures to draw"
         )
-        self._display.count(self._num_done, self._num_cells)
-        if not self._watcher.is_alive():
-            self._watcher.start()
 
     def _count_cells(self) -> int:
         try:
@@ -122,6 +121,10 @@ class Monitor:
             return 0
 
     def _job_info(self, record: logging.LogRecord) -> None:
+        # Not before the first job: until then, the check of the campaign writes to the same terminal.
+        self._display.count(self._num_done, self._num_cells)
+        if not self._watcher.is_alive():
+            self._watcher.start()
         message = getattr(record, "rule_msg", None)
         if getattr(record, "rule_name", None) != CELL_RULE:
             if message:
@@ -142,12 +145,14 @@ class Monitor:
         counted = f"[{self._num_done}/{self._num_cells}]"
         self._display.message(f"{counted} {cell.name}: {accuracy}, trained {cell.state.training_s:.1f} s", "green")
         self._display.count(self._num_done, self._num_cells)
+        self._show_running()
 
     def _job_error(self, record: logging.LogRecord) -> None:
         cell = self._running.pop(record.jobid, None)  # type: ignore[attr-defined]
         self._relay(record)
         if cell is not None:
             self._failed[cell.name] = None
+            self._show_running()
         for path in getattr(record, "log", []):
             if lines := last_lines(Path(path), _LOG_LINES):
                 self._display.message("\n".join([f"End of {path}:", *(f"  {line}" for line in lines)]), "red")
@@ -161,7 +166,10 @@ class Monitor:
             with self._lock:
                 for cell in self._running.values():
                     cell.look()
-                self._display.running({cell.name: cell.state for cell in self._running.values()})
+                self._show_running()
+
+    def _show_running(self) -> None:
+        self._display.running({cell.name: cell.state for cell in self._running.values()})
 
 
 def _running_cell(record: logging.LogRecord) -> RunningCell:

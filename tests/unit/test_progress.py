@@ -179,6 +179,16 @@ def test_a_cell_that_succeeds_when_tried_again_has_not_failed(shown, run):
     assert text().endswith(f"[15/18] {NAME}: done, trained 0.0 s\n")
 
 
+def test_records_of_an_unknown_form_are_passed_over(shown, run):
+    monitor, text = shown
+    folder, append = run
+    start(monitor)
+    monitor.take(job(folder))
+    append({"kind": "task_end", "values": 3}, {"kind": "epoch", "epoch": "x", "values": {}}, {}, *RUN)
+    monitor.take(record(LogEvent.JOB_FINISHED, job_id=7))
+    assert "accuracy 97.5%, trained 2.0 s" in text()
+
+
 def test_other_jobs_say_their_message_and_noise_is_left_out(shown, tmp_path):
     monitor, text = shown
     monitor.take(record(LogEvent.JOB_INFO, rule_name="plot", rule_msg="figure scaling: drawing", jobid=1))
