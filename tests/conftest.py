@@ -9,6 +9,7 @@ from support import cells
 PROCESS_FOLDERS = {"distributed", "workflow", "e2e"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Tests that start ranks or jobs run one after the other, beside the others: `pytest -n 2 --dist loadgroup`."""
     tests = Path(__file__).parent
