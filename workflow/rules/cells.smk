@@ -49,6 +49,7 @@ rule train:
         attempt=1
         while [ -e {params.folder}/train.$attempt.log ]; do attempt=$((attempt + 1)); done
         ln -sf train.$attempt.log {log}
-        OMP_NUM_THREADS={resources.cpus_per_task} {params.launcher} "$(command -v rehearse)" \\
+        export OMP_NUM_THREADS={resources.cpus_per_task} MKL_NUM_THREADS={resources.cpus_per_task}
+        {params.launcher} "$(command -v rehearse)" \\
         train {input.config} --dataset-dir results/datasets &>{params.folder}/train.$attempt.log
         """
