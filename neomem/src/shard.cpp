@@ -1,0 +1,162 @@
+#include "neomem/shard.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "neomem/error.hpp"
+
+namespace neomem {
+
+Shard::Shard(Schema schema, const ShardConfig& config)
+    : schema_(std::move(schema)),
+      config_(config),
+      policy_(make_policy(config.policy)),
+      rows_(config.policy.candidates) {
+  const ArenaShape shape =
+      ArenaShape::of(schema_, policy_->capacity(), config.policy.candidates, config.delay);
+  arena_ = std::make_shared<Arena>(shape, config.policy.rank, config.fingerprint);
+  plan_.reserve(config.policy.candidates);
+  current_.resize(shape.capacity, kNowhere);
+  newest_.resize(shape.capacity, 0);
+  planned_in_.resize(shape.capacity, 0);
+  plan_index_.resize(shape.capacity, 0);
+  free_.resize(shape.slots);
+  for (uint32_t slot = 0; slot < shape.slots; ++slot) free_slot(slot, 0);
+}
+
+uint64_t Shard::index_bytes(const ShardConfig& config, uint64_t slots) {
+  return Policy::bytes(config.policy) + slots * (sizeof(FreedSlot) + 17);
+}
+
+uint32_t Shard::take_slot() {
+  const FreedSlot freed = free_[free_head_];
+  if (free_size_ == 0 || (freed.epoch != 0 && freed.epoch + config_.delay > epoch_ + 1)) {
+    throw Error("no slot to write to: the arena is too small for its policy");
+  }
+  free_head_ = (free_head_ + 1) % free_.size();
+  --free_size_;
+  return freed.slot;
+}
+
+void Shard::free_slot(uint32_t slot, uint64_t epoch) {
+  free_[(free_head_ + free_size_) % free_.size()] = {epoch, slot};
+  ++free_size_;
+}
+
+std::span<const Placement> Shard::plan(std::span<const int64_t> labels) {
+  if (planned_) throw Error("the rows planned before were not committed");
+  const uint64_t round = epoch_ + 1;
+  const uint32_t rank = config_.policy.rank;
+  Rng chooser(config_.seed, rank, round, Use::candidates);
+  Rng victims(config_.seed, rank, round, Use::victims);
+  plan_.clear();
+  policy_->begin_offer();
+  const auto rows = rows_.draw(chooser, labels.size(), config_.policy.candidates);
+  for (const uint64_t row : rows) {
+    const auto label = static_cast<uint32_t>(labels[row]);
+    const uint32_t position = policy_->place(label, victims);
+    if (position == kNowhere) continue;
+    if (planned_in_[position] == round) {
+      // A later candidate of the same round takes the place of an earlier one.
+      Placement& earlier = plan_[plan_index_[position]];
+      earlier.row = static_cast<uint32_t>(row);
+      earlier.label = label;
+      continue;
+    }
+    planned_in_[position] = round;
+    plan_index_[position] = static_cast<uint32_t>(plan_.size());
+    plan_.push_back({static_cast<uint32_t>(row), position, take_slot(), label});
+  }
+  counts_.offered_rows += labels.size();
+  counts_.candidate_rows += rows.size();
+  planned_ = true;
+  planned_batch_ = static_cast<uint32_t>(labels.size());
+  return plan_;
+}
+
+std::byte* Shard::destination(const Placement& placement, size_t field) {
+  return arena_->slot(placement.slot) + schema_.offset(field);
+}
+
+void Shard::write_version(const Placement& placement) {
+  uint8_t& newest = newest_[placement.position];
+  newest = static_cast<uint8_t>((newest + 1U) % arena_->shape().versions);
+  Cell& cell = arena_->entry(placement.position)[newest];
+  cell.epoch.store(epoch_ + 1, std::memory_order_relaxed);
+  cell.slot.store(placement.slot, std::memory_order_relaxed);
+  cell.label.store(placement.label, std::memory_order_relaxed);
+}
+
+void Shard::commit(std::span<const uint64_t> ids) {
+  if (!planned_) throw Error("nothing was planned");
+  if (!ids.empty() && ids.size() != planned_batch_) {
+    throw SchemaError("ids: " + std::to_string(ids.size()) + " for " + std::to_string(planned_batch_) +
+                      " planned rows");
+  }
+  const uint64_t round = epoch_ + 1;
+  for (const Placement& placement : plan_) {
+    RecordMeta meta{};
+    meta.id = ids.empty() ? 0 : ids[placement.row];
+    meta.epoch = round;
+    meta.label = placement.label;
+    copy_unchecked(arena_->slot(placement.slot), &meta, sizeof meta);
+    write_version(placement);
+    uint32_t& slot = current_[placement.position];
+    if (slot != kNowhere) {
+      free_slot(slot, round);
+      ++counts_.evicted_rows;
+    }
+    slot = placement.slot;
+  }
+  counts_.inserted_rows += plan_.size();
+  arena_->publish(round, policy_->size());
+  epoch_ = round;
+  planned_ = false;
+}
+
+void Shard::offer(const BatchView& batch) {
+  const auto planned = plan({batch.labels, batch.rows});
+  for (const Placement& placement : planned) {
+    for (size_t i = 0; i < schema_.size(); ++i) {
+      const size_t bytes = schema_.field_bytes(i);
+      copy_unchecked(destination(placement, i), batch.fields[i] + placement.row * bytes, bytes);
+    }
+  }
+  commit(batch.ids == nullptr ? std::span<const uint64_t>{} : std::span(batch.ids, batch.rows));
+}
+
+const RecordMeta& Shard::meta(uint32_t position) const {
+  return *reinterpret_cast<const RecordMeta*>(arena_->view().slot(current_[position]));
+}
+
+const std::byte* Shard::field(uint32_t position, size_t field) const {
+  return arena_->view().slot(current_[position]) + schema_.offset(field);
+}
+
+void Shard::check() const {
+  const auto fail = [](const std::string& what) { throw CorruptRecord("the shard is inconsistent: " + what); };
+  std::vector<uint8_t> uses(arena_->shape().slots, 0);
+  for (size_t i = 0; i < free_size_; ++i) ++uses[free_[(free_head_ + i) % free_.size()].slot];
+  std::vector<CellValue> versions(arena_->shape().versions);
+  for (uint32_t position = 0; position < policy_->size(); ++position) {
+    ++uses.at(current_[position]);
+    arena_->view().load_entry(position, versions.data());
+    const CellValue* newest = find_version(versions, epoch_);
+    if (newest == nullptr || newest->slot != current_[position]) fail("a directory entry is stale");
+    if (newest->label != policy_->label_at(position) || newest->label != meta(position).label ||
+        newest->epoch < meta(position).epoch) {
+      fail("a stamp does not match");
+    }
+  }
+  if (std::any_of(uses.begin(), uses.end(), [](uint8_t n) { return n != 1; })) {
+    fail("a slot is lost or used twice");
+  }
+  std::vector<uint32_t> counts(policy_->num_classes(), 0);
+  for (uint32_t position = 0; position < policy_->size(); ++position) ++counts[policy_->label_at(position)];
+  for (uint32_t label = 0; label < policy_->num_classes(); ++label) {
+    if (counts[label] != policy_->count(label)) fail("a class count is wrong");
+  }
+  if (arena_->view().count(epoch_) != policy_->size()) fail("the published count is wrong");
+}
+
+}  // namespace neomem
