@@ -40,6 +40,16 @@ Memory::Memory(const Config& config, const Exchange& exchange) : config_(config)
   engine_ = std::make_unique<Engine>(*shard_, *sampler_, *slabs_, stats_);
 }
 
+Memory::~Memory() {
+  if (!mark_.forked()) {
+    close();
+    return;
+  }
+  // Threads of the parent wait inside these: destroying their locks here would wait for them for ever.
+  static_cast<void>(engine_.release());
+  for (auto& transport : group_.transports) static_cast<void>(transport.release());
+}
+
 Engine& Memory::engine() const {
   if (mark_.forked()) {
     throw ClosedError("this process was forked from the one that made the memory; make another one here");

@@ -4,16 +4,32 @@
 #include <string>
 
 #include "neomem/error.hpp"
+#include "neomem/quota.hpp"
 
 namespace neomem {
 
-Shard::Shard(Schema schema, const ShardConfig& config)
-    : schema_(std::move(schema)),
+namespace {
+
+// Refuses a shard that does not fit before any of it is allocated.
+ArenaShape checked_shape(const Schema& schema, const ShardConfig& config) {
+  const PolicyConfig& policy = config.policy;
+  const uint64_t capacity = shard_capacity(policy.budget, policy.num_ranks, policy.rank);
+  const ArenaShape shape = ArenaShape::of(schema, capacity, policy.candidates, config.delay);
+  require_memory(shape.bytes + Shard::index_bytes(config, shape.slots),
+                 "the shard of rank " + std::to_string(policy.rank) + " (" + std::to_string(capacity) + " records)");
+  return shape;
+}
+
+}  // namespace
+
+Shard::Shard(const Schema& schema, const ShardConfig& config)
+    : Shard(schema, config, checked_shape(schema, config)) {}
+
+Shard::Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& shape)
+    : schema_(schema),
       config_(config),
       policy_(make_policy(config.policy)),
       rows_(config.policy.candidates) {
-  const ArenaShape shape =
-      ArenaShape::of(schema_, policy_->capacity(), config.policy.candidates, config.delay);
   arena_ = std::make_shared<Arena>(shape, config.policy.rank, config.fingerprint);
   plan_.reserve(config.policy.candidates);
   current_.resize(shape.capacity, kNowhere);

@@ -19,7 +19,7 @@ class Memory {
  public:
   // Reserves all memory and connects to all peers; collective.
   Memory(const Config& config, const Exchange& exchange);
-  ~Memory() { close(); }
+  ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 

@@ -39,7 +39,8 @@ struct InsertCounts {
 // Not thread-safe: one thread at a time.
 class Shard {
  public:
-  Shard(Schema schema, const ShardConfig& config);
+  // Throws MemoryBudgetError before anything is allocated.
+  Shard(const Schema& schema, const ShardConfig& config);
 
   // Chooses min(c, b) distinct rows and their slots for the next round; nothing is visible before `commit`.
   std::span<const Placement> plan(std::span<const int64_t> labels);
@@ -68,6 +69,7 @@ class Shard {
 
  private:
   friend class ShardLoader;
+  Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& shape);
   struct FreedSlot {
     uint64_t epoch;  // round in which it was freed; 0 never used
     uint32_t slot;
