@@ -20,7 +20,7 @@ void require_range(const char* name, uint64_t value, uint64_t least, uint64_t mo
 
 void Config::validate() const {
   require_range("budget", budget, 1, uint64_t{1} << 40);
-  require_range("num_classes", num_classes, 1, uint64_t{1} << 24);
+  require_range("num_classes", num_classes, 1, uint64_t{1} << 20);
   require_range("candidates", candidates, 1, 1U << 20);
   require_range("representatives", draws, 1, 1U << 20);
   require_range("max_batch", max_batch, 1, 1U << 24);

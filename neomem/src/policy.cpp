@@ -40,12 +40,12 @@ class ClassPolicy : public Policy {
       : Policy(config), members_(std::move(members)), seen_(config.num_classes, false) {
     order_.reserve(config.num_classes);
     index_.resize(config.num_classes, 0);
-    if (config.fixed_classes) {
-      for (uint32_t label = 0; label < config.num_classes; ++label) see(label);
-    }
   }
 
-  void begin_offer() override { members_->begin_offer(); }
+  void begin_offer(std::span<const uint32_t> labels) override {
+    members_->begin_offer();
+    for (const uint32_t label : labels) see(label);
+  }
 
   void save(ByteWriter& out) const override {
     out.put_all(std::span<const uint32_t>(order_));
@@ -79,7 +79,7 @@ class ClassPolicy : public Policy {
   }
 
  protected:
-  void see(uint32_t label) {
+  virtual void see(uint32_t label) {
     if (seen_[label]) return;
     seen_[label] = true;
     order_.insert(std::upper_bound(order_.begin(), order_.end(), label), label);
@@ -97,10 +97,7 @@ class ClassPolicy : public Policy {
     return position;
   }
   uint32_t recycle(uint32_t label, Rng& rng) { return members_->recycle(label, rng); }
-  uint32_t quota(uint32_t label) const {
-    return static_cast<uint32_t>(class_quota(config_.budget, static_cast<uint32_t>(order_.size()),
-                                             index_[label], config_.num_ranks, config_.rank));
-  }
+  uint32_t place_of(uint32_t label) const { return index_[label]; }
   const std::vector<uint32_t>& classes_seen() const { return order_; }
 
  private:
@@ -113,10 +110,11 @@ class ClassPolicy : public Policy {
 // Every class seen has a quota; a class below its own takes room, then slots of the class most above its own.
 class QuotaPolicy final : public ClassPolicy {
  public:
-  using ClassPolicy::ClassPolicy;
+  QuotaPolicy(const PolicyConfig& config, std::unique_ptr<Members> members)
+      : ClassPolicy(config, std::move(members)),
+        table_(config.budget, config.num_ranks, config.fixed_classes ? 1 : config.num_classes) {}
 
   uint32_t place(uint32_t label, Rng& rng) override {
-    see(label);
     const uint32_t own = quota(label);
     if (own == 0) return kNowhere;
     if (count(label) >= own) return recycle(label, rng);
@@ -124,7 +122,19 @@ class QuotaPolicy final : public ClassPolicy {
     return take_from(most_above_quota(), label, rng);
   }
 
+ protected:
+  void see(uint32_t label) override {
+    ClassPolicy::see(label);
+    if (!config_.fixed_classes) table_.grow_to(static_cast<uint32_t>(classes_seen().size()));
+  }
+
  private:
+  uint32_t quota(uint32_t label) const {
+    if (!config_.fixed_classes) return table_.quota(place_of(label), config_.rank);
+    return static_cast<uint32_t>(
+        class_quota(config_.budget, config_.num_classes, label, config_.num_ranks, config_.rank));
+  }
+
   // Exists when a class is below its quota in a full shard, because quotas add up to the capacity.
   uint32_t most_above_quota() const {
     uint32_t best = kNowhere;
@@ -138,6 +148,8 @@ class QuotaPolicy final : public ClassPolicy {
     }
     return best;
   }
+
+  QuotaTable table_;
 };
 
 // No quotas: a full shard takes slots of its largest class, ties decided by chance.
@@ -146,7 +158,6 @@ class BalancedPolicy final : public ClassPolicy {
   using ClassPolicy::ClassPolicy;
 
   uint32_t place(uint32_t label, Rng& rng) override {
-    see(label);
     if (capacity() == 0) return kNowhere;
     if (size() < capacity()) return add_new(label);
     uint32_t largest = 0;
@@ -241,7 +252,8 @@ void Policy::relabel(uint32_t position, uint32_t label) {
 uint64_t Policy::bytes(const PolicyConfig& config) {
   const auto capacity =
       static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank));
-  return MemberTable::bytes(config.num_classes, capacity) + capacity * uint64_t{8} +
+  return MemberTable::bytes(config.num_classes, capacity) +
+         QuotaTable::bytes(config.num_ranks, config.fixed_classes ? 1 : config.num_classes) + capacity * uint64_t{8} +
          config.num_classes * uint64_t{20} + config.candidates * uint64_t{8};
 }
 

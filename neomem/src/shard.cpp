@@ -32,6 +32,7 @@ Shard::Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& 
       rows_(config.policy.candidates) {
   arena_ = std::make_shared<Arena>(shape, config.policy.rank, config.fingerprint);
   plan_.reserve(config.policy.candidates);
+  candidate_labels_.reserve(config.policy.candidates);
   current_.resize(shape.capacity, kNowhere);
   newest_.resize(shape.capacity, 0);
   planned_in_.resize(shape.capacity, 0);
@@ -66,8 +67,10 @@ std::span<const Placement> Shard::plan(std::span<const int64_t> labels) {
   Rng chooser(config_.seed, rank, round, Use::candidates);
   Rng victims(config_.seed, rank, round, Use::victims);
   plan_.clear();
-  policy_->begin_offer();
   const auto rows = rows_.draw(chooser, labels.size(), config_.policy.candidates);
+  candidate_labels_.clear();
+  for (const uint64_t row : rows) candidate_labels_.push_back(static_cast<uint32_t>(labels[row]));
+  policy_->begin_offer(candidate_labels_);
   for (const uint64_t row : rows) {
     const auto label = static_cast<uint32_t>(labels[row]);
     const uint32_t position = policy_->place(label, victims);

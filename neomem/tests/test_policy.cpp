@@ -18,6 +18,12 @@ PolicyConfig policy_config(PolicyKind kind, uint64_t budget, uint32_t classes) {
   return config;
 }
 
+// An offer of one candidate.
+uint32_t place(Policy& policy, uint32_t label, Rng& rng) {
+  policy.begin_offer({&label, 1});
+  return policy.place(label, rng);
+}
+
 // The ids stored, after offering `rows` rows of one class.
 std::vector<uint64_t> content(PolicyKind kind, uint64_t budget, size_t batches, size_t b, uint32_t c, uint64_t seed) {
   ShardConfig config;
@@ -42,14 +48,13 @@ TEST_CASE("class_quota shares the budget among the classes seen and never exceed
   Rng rng(1, 0, 0, Use::victims);
   for (uint32_t seen = 1; seen <= 7; ++seen) {
     for (int i = 0; i < 200; ++i) {
-      policy->begin_offer();
-      policy->place(seen - 1, rng);
+      place(*policy, seen - 1, rng);
     }
     CHECK(policy->size() == 30);
-    CHECK(policy->count(seen - 1) == class_quota(30, seen, seen - 1, 1, 0));
+    CHECK(policy->count(seen - 1) == class_total(30, seen, seen - 1));
   }
   // Those seen first give way only as far as others need it.
-  for (uint32_t label = 0; label < 7; ++label) CHECK(policy->count(label) == class_quota(30, 7, label, 1, 0));
+  for (uint32_t label = 0; label < 7; ++label) CHECK(policy->count(label) == class_total(30, 7, label));
 }
 
 TEST_CASE("fixed classes have their final quota at once") {
@@ -57,7 +62,7 @@ TEST_CASE("fixed classes have their final quota at once") {
   config.fixed_classes = true;
   auto policy = make_policy(config);
   Rng rng(1, 0, 0, Use::victims);
-  for (int i = 0; i < 100; ++i) policy->place(4, rng);
+  for (int i = 0; i < 100; ++i) place(*policy, 4, rng);
   CHECK(policy->count(4) == 3);
   CHECK(policy->size() == 3);
 }
@@ -74,8 +79,7 @@ TEST_CASE("a budget below one slot per class and rank is used to the last slot")
     auto policy = make_policy(config);
     Rng rng(1, rank, 0, Use::victims);
     for (int i = 0; i < 500; ++i) {
-      policy->begin_offer();
-      policy->place(static_cast<uint32_t>(rng.below(classes)), rng);
+      place(*policy, static_cast<uint32_t>(rng.below(classes)), rng);
     }
     total += policy->size();
     for (uint32_t label = 0; label < classes; ++label) of_class[label] += policy->count(label);
@@ -84,12 +88,31 @@ TEST_CASE("a budget below one slot per class and rank is used to the last slot")
   for (const uint64_t count : of_class) CHECK((count == 1 || count == 2));
 }
 
+TEST_CASE("past classes keep their part of the budget, also where a class has fewer slots than there are ranks") {
+  const uint32_t ranks = 5;
+  const uint32_t classes = 8;
+  for (const uint64_t budget : {2ULL, 7ULL, 16ULL, 61ULL}) {
+    std::vector<uint64_t> totals(classes);
+    for (uint32_t rank = 0; rank < ranks; ++rank) {
+      PolicyConfig config = policy_config(PolicyKind::class_quota, budget, classes);
+      config.num_ranks = ranks;
+      config.rank = rank;
+      auto policy = make_policy(config);
+      Rng rng(1, rank, 0, Use::victims);
+      for (uint32_t label = 0; label < classes; ++label) {
+        for (int i = 0; i < 60; ++i) place(*policy, label, rng);
+      }
+      for (uint32_t label = 0; label < classes; ++label) totals[label] += policy->count(label);
+    }
+    for (uint32_t label = 0; label < classes; ++label) CHECK(totals[label] == class_total(budget, classes, label));
+  }
+}
+
 TEST_CASE("balanced keeps classes within one record of each other") {
   auto policy = make_policy(policy_config(PolicyKind::balanced, 50, 8));
   Rng rng(2, 0, 0, Use::victims);
   for (int i = 0; i < 4000; ++i) {
-    policy->begin_offer();
-    policy->place(static_cast<uint32_t>(std::min<uint64_t>(rng.below(8), rng.below(8))), rng);
+    place(*policy, static_cast<uint32_t>(std::min<uint64_t>(rng.below(8), rng.below(8))), rng);
   }
   CHECK(policy->size() == 50);
   for (uint32_t label = 0; label < 8; ++label) {
@@ -103,8 +126,7 @@ TEST_CASE("fifo keeps the last candidates of the class") {
   Rng rng(3, 0, 0, Use::victims);
   std::vector<int> owner(5, -1);
   for (int i = 0; i < 23; ++i) {
-    policy->begin_offer();
-    owner[policy->place(0, rng)] = i;
+    owner[place(*policy, 0, rng)] = i;
   }
   std::sort(owner.begin(), owner.end());
   CHECK(owner == std::vector<int>{18, 19, 20, 21, 22});
@@ -144,8 +166,7 @@ TEST_CASE("policies save and load exactly") {
     auto policy = make_policy(policy_config(kind, 40, 6));
     Rng rng(4, 0, 0, Use::victims);
     for (int i = 0; i < 500; ++i) {
-      policy->begin_offer();
-      policy->place(static_cast<uint32_t>(rng.below(5)), rng);
+      place(*policy, static_cast<uint32_t>(rng.below(5)), rng);
     }
     ByteWriter out;
     policy->save(out);
@@ -159,9 +180,7 @@ TEST_CASE("policies save and load exactly") {
     for (int i = 0; i < 500; ++i) {
       const auto label = static_cast<uint32_t>(one.below(6));
       REQUIRE(two.below(6) == label);
-      policy->begin_offer();
-      copy->begin_offer();
-      REQUIRE(policy->place(label, one) == copy->place(label, two));
+      REQUIRE(place(*policy, label, one) == place(*copy, label, two));
     }
   }
 }

@@ -33,3 +33,29 @@ TEST_CASE("quotas add up to the budget over ranks and classes, fractional ones i
     }
   }
 }
+
+TEST_CASE("the quota table is exact in rows and columns, and entries never grow") {
+  for (const uint32_t ranks : {1U, 2U, 5U, 16U}) {
+    for (const uint64_t budget : {1ULL, 7ULL, 61ULL, 400ULL}) {
+      QuotaTable table(budget, ranks, 30);
+      std::vector<std::vector<uint32_t>> before;
+      for (uint32_t classes = 1; classes <= 30; ++classes) {
+        table.grow_to(classes);
+        std::vector<std::vector<uint32_t>> now(classes, std::vector<uint32_t>(ranks));
+        std::vector<uint64_t> columns(ranks);
+        for (uint32_t place = 0; place < classes; ++place) {
+          uint64_t row = 0;
+          for (uint32_t rank = 0; rank < ranks; ++rank) {
+            now[place][rank] = table.quota(place, rank);
+            row += now[place][rank];
+            columns[rank] += now[place][rank];
+            if (place < before.size()) REQUIRE(now[place][rank] <= before[place][rank]);
+          }
+          REQUIRE(row == class_total(budget, classes, place));
+        }
+        for (uint32_t rank = 0; rank < ranks; ++rank) REQUIRE(columns[rank] == shard_capacity(budget, ranks, rank));
+        before = now;
+      }
+    }
+  }
+}

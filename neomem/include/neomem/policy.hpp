@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -40,8 +41,9 @@ class Policy {
   uint32_t label_at(uint32_t position) const { return labels_[position]; }
   uint32_t num_classes() const { return static_cast<uint32_t>(counts_.size()); }
 
-  // A new offer begins: victims of one offer are distinct as long as the class has others.
-  virtual void begin_offer() {}
+  // A new offer begins, with candidates of these classes. Victims of one offer are distinct as long as the class
+  // has others.
+  virtual void begin_offer(std::span<const uint32_t> labels) { static_cast<void>(labels); }
   // The position that a candidate takes; kNowhere rejects it.
   virtual uint32_t place(uint32_t label, Rng& rng) = 0;
 

@@ -86,6 +86,7 @@ class Shard {
   uint64_t epoch_ = 0;
   bool planned_ = false;
   uint32_t planned_batch_ = 0;
+  std::vector<uint32_t> candidate_labels_;
   std::vector<Placement> plan_;
   std::vector<uint32_t> current_;       // position -> slot, kNowhere if none
   std::vector<uint8_t> newest_;         // position -> cell of the newest version

@@ -155,6 +155,5 @@ def descriptors(rank, size, exchange):
 
 
 def test_nothing_leaks(ranks):
-    shm_before = set(os.listdir("/dev/shm"))
     assert ranks(descriptors, 2).join() == [0, 0]
-    assert set(os.listdir("/dev/shm")) <= shm_before
+    assert not [name for name in os.listdir("/dev/shm") if "neomem" in name]
