@@ -111,38 +111,75 @@ bool Engine::take(uint64_t ticket, Deadline deadline, SampleInfo* out) {
     if (broken_) std::rethrow_exception(broken_);
     if (stop_) throw ClosedError("the memory was closed while a sample was awaited");
   }
-  draw.taken = true;
-  progress_.notify_all();
-  if (draw.error) {
-    error_ = nullptr;
-    std::rethrow_exception(std::exchange(draw.error, nullptr));
-  }
+  mark_taken(draw);
   *out = draw.info;
   return true;
+}
+
+void Engine::mark_taken(Draw& draw) {
+  draw.taken = true;
+  taken_lanes_ = draw.info.round == taken_round_ ? taken_lanes_ + 1 : 1;
+  taken_round_ = draw.info.round;
+  progress_.notify_all();
+  if (!draw.error) return;
+  error_ = nullptr;
+  std::rethrow_exception(std::exchange(draw.error, nullptr));
+}
+
+void Engine::await_turn(bool for_draw, Deadline deadline) {
+  await_room(for_draw, deadline);
+  while (turn_taken_ || started_ != submitted_) {
+    if (!progress_.wait_until(mutex_, deadline)) throw Timeout("the engine stayed busy");
+    await_room(for_draw, deadline);
+  }
+  turn_taken_ = true;
+}
+
+void Engine::give_turn() {
+  turn_taken_ = false;
+  work_.notify_all();
+  progress_.notify_all();
 }
 
 SampleInfo Engine::sample(Deadline deadline) {
   uint64_t ticket = 0;
   {
     const Lock lock(mutex_);
-    await_room(true, deadline);
-    while (turn_taken_ || started_ != submitted_) {
-      if (!progress_.wait_until(mutex_, deadline)) throw Timeout("the engine stayed busy");
-      await_room(true, deadline);
-    }
+    await_turn(true, deadline);
     ticket = new_draw();
-    turn_taken_ = true;
   }
   execute_draw(ticket);
   const Lock lock(mutex_);
-  turn_taken_ = false;
-  work_.notify_all();
-  progress_.notify_all();
-  Draw& draw = draw_of(ticket);
-  draw.taken = true;
-  error_ = nullptr;
-  if (draw.error) std::rethrow_exception(std::exchange(draw.error, nullptr));
-  return draw.info;
+  give_turn();
+  mark_taken(draw_of(ticket));
+  return draw_of(ticket).info;
+}
+
+void Engine::offer_now(const BatchView& batch, Deadline deadline) {
+  Command command;
+  command.kind = Kind::offer;
+  command.batch = batch;
+  {
+    const Lock lock(mutex_);
+    await_turn(false, deadline);
+  }
+  execute(command);
+  const Lock lock(mutex_);
+  give_turn();
+  fail_if_broken();
+}
+
+uint32_t Engine::lanes_taken(uint64_t round) {
+  const Lock lock(mutex_);
+  return taken_round_ == round ? taken_lanes_ : 0;
+}
+
+void Engine::set_lane(uint64_t round, uint32_t lane) {
+  lane_round_ = round;
+  lane_ = lane;
+  const Lock lock(mutex_);
+  taken_round_ = round;
+  taken_lanes_ = lane;
 }
 
 void Engine::call(const std::function<void()>& function, Deadline deadline) {
@@ -231,7 +268,7 @@ void Engine::execute_draw(uint64_t ticket) {
   const uint64_t round = shard_.epoch();
   lane_ = round == lane_round_ ? lane_ : 0;
   lane_round_ = round;
-  SampleInfo info{ticket, 0, 0, 0, round};
+  SampleInfo info{ticket, 0, 0, 0, round, lane_};
   std::exception_ptr error;
   try {
     if (lane_ == kMaxLanes) throw Error("more than 256 draws in one round");

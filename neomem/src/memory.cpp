@@ -76,6 +76,12 @@ uint64_t Memory::offer(const BatchView& batch, Milliseconds timeout) {
   return engine.offer(batch, deadline_in(timeout));
 }
 
+void Memory::offer_now(const BatchView& batch, Milliseconds timeout) {
+  Engine& engine = this->engine();
+  check(batch);
+  engine.offer_now(batch, deadline_in(timeout));
+}
+
 uint64_t Memory::prefetch(Milliseconds timeout) { return engine().prefetch(deadline_in(timeout)); }
 
 uint64_t Memory::assemble(uint64_t ticket, const BatchView& batch, Milliseconds timeout) {

@@ -69,6 +69,8 @@ class ClassPolicy : public Policy {
     members_->begin_offer();
   }
 
+  std::vector<uint32_t> seen_classes() const override { return order_; }
+
   uint32_t adopt(uint32_t label) override {
     see(label);
     if (size() == capacity()) return kNowhere;

@@ -5,6 +5,7 @@
 
 #include "neomem/error.hpp"
 #include "neomem/quota.hpp"
+#include "neomem/save.hpp"
 
 namespace neomem {
 
@@ -38,7 +39,7 @@ Shard::Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& 
   planned_in_.resize(shape.capacity, 0);
   plan_index_.resize(shape.capacity, 0);
   free_.resize(shape.slots);
-  for (uint32_t slot = 0; slot < shape.slots; ++slot) free_slot(slot, 0);
+  for (uint32_t slot = 0; slot < shape.slots; ++slot) free_slot({0, slot, 0});
 }
 
 uint64_t Shard::index_bytes(const ShardConfig& config, uint64_t slots) {
@@ -50,13 +51,14 @@ uint32_t Shard::take_slot() {
   if (free_size_ == 0 || (freed.epoch != 0 && freed.epoch + config_.delay > epoch_ + 1)) {
     throw Error("no slot to write to: the arena is too small for its policy");
   }
+  if (save_job_ != nullptr && freed.epoch > save_job_->round()) save_job_->before_overwrite(freed.position);
   free_head_ = (free_head_ + 1) % free_.size();
   --free_size_;
   return freed.slot;
 }
 
-void Shard::free_slot(uint32_t slot, uint64_t epoch) {
-  free_[(free_head_ + free_size_) % free_.size()] = {epoch, slot};
+void Shard::free_slot(const FreedSlot& freed) {
+  free_[(free_head_ + free_size_) % free_.size()] = freed;
   ++free_size_;
 }
 
@@ -97,11 +99,11 @@ std::byte* Shard::destination(const Placement& placement, size_t field) {
   return arena_->slot(placement.slot) + schema_.offset(field);
 }
 
-void Shard::write_version(const Placement& placement) {
+void Shard::write_version(const Placement& placement, uint64_t epoch) {
   uint8_t& newest = newest_[placement.position];
   newest = static_cast<uint8_t>((newest + 1U) % arena_->shape().versions);
   Cell& cell = arena_->entry(placement.position)[newest];
-  cell.epoch.store(epoch_ + 1, std::memory_order_relaxed);
+  cell.epoch.store(epoch, std::memory_order_relaxed);
   cell.slot.store(placement.slot, std::memory_order_relaxed);
   cell.label.store(placement.label, std::memory_order_relaxed);
 }
@@ -119,10 +121,10 @@ void Shard::commit(std::span<const uint64_t> ids) {
     meta.epoch = round;
     meta.label = placement.label;
     copy_unchecked(arena_->slot(placement.slot), &meta, sizeof meta);
-    write_version(placement);
+    write_version(placement, round);
     uint32_t& slot = current_[placement.position];
     if (slot != kNowhere) {
-      free_slot(slot, round);
+      free_slot({round, slot, placement.position});
       ++counts_.evicted_rows;
     }
     slot = placement.slot;
@@ -150,6 +152,74 @@ const RecordMeta& Shard::meta(uint32_t position) const {
 
 const std::byte* Shard::field(uint32_t position, size_t field) const {
   return arena_->view().slot(current_[position]) + schema_.offset(field);
+}
+
+ShardMeta Shard::describe() const {
+  ShardMeta out;
+  const PolicyConfig& config = config_.policy;
+  out.fields = schema_.describe();
+  out.policy = name_of(config.kind);
+  out.budget = config.budget;
+  out.seed = config_.seed;
+  out.num_classes = config.num_classes;
+  out.num_ranks = config.num_ranks;
+  out.rank = config.rank;
+  out.round = epoch_;
+  out.seen = policy_->seen();
+  out.counts = counts_;
+  ByteWriter state;
+  policy_->save(state);
+  out.policy_state = state.take();
+  out.seen_classes = policy_->seen_classes();
+  for (uint32_t position = 0; position < policy_->size(); ++position) {
+    out.labels.push_back(policy_->label_at(position));
+    out.ids.push_back(meta(position).id);
+    out.rounds.push_back(meta(position).epoch);
+  }
+  return out;
+}
+
+void Shard::put_back(uint32_t position, uint32_t label, const Record& record) {
+  const Placement placement{0, position, take_slot(), label};
+  const std::byte* from = record.fields;
+  for (size_t i = 0; i < schema_.size(); ++i) {
+    copy_unchecked(destination(placement, i), from, schema_.field_bytes(i));
+    from += schema_.field_bytes(i);
+  }
+  RecordMeta meta{};
+  meta.id = record.id;
+  meta.epoch = record.epoch;
+  meta.label = label;
+  copy_unchecked(arena_->slot(placement.slot), &meta, sizeof meta);
+  write_version(placement, record.epoch);
+  current_[position] = placement.slot;
+}
+
+void Shard::restore(const ShardMeta& meta, const std::function<Record(uint32_t)>& record) {
+  if (epoch_ != 0 || planned_) throw Error("only a new shard can be restored");
+  ByteReader state(meta.policy_state);
+  policy_->load(state);
+  if (policy_->size() != meta.size()) throw Error("the policy's state contradicts the records");
+  for (uint32_t position = 0; position < policy_->size(); ++position) {
+    put_back(position, policy_->label_at(position), record(position));
+  }
+  counts_ = meta.counts;
+  epoch_ = meta.round;
+  arena_->publish(epoch_, policy_->size());
+}
+
+void Shard::adopt(std::span<const uint32_t> labels, const std::vector<uint32_t>& seen_classes, uint64_t seen,
+                  uint64_t round, const std::function<Record(size_t)>& record) {
+  if (epoch_ != 0 || planned_) throw Error("only a new shard can be restored");
+  policy_->begin_offer(seen_classes);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const uint32_t position = policy_->adopt(labels[i]);
+    if (position == kNowhere) throw Error("more records were dealt than fit");
+    put_back(position, labels[i], record(i));
+  }
+  policy_->set_seen(seen);
+  epoch_ = round;
+  arena_->publish(epoch_, policy_->size());
 }
 
 void Shard::check() const {

@@ -24,6 +24,7 @@ struct SampleInfo {
   uint32_t rows = 0;
   uint64_t population = 0;
   uint64_t round = 0;
+  uint32_t lane = 0;  // which draw of that round
 };
 
 // Executes commands in the order of their calls, one at a time, on its own thread or, for `sample`, on the
@@ -43,6 +44,11 @@ class Engine {
   bool take(uint64_t ticket, Deadline deadline, SampleInfo* out);
   // A draw on the calling thread, after all earlier commands.
   SampleInfo sample(Deadline deadline);
+  // `offer` on the calling thread, after all earlier commands: the batch is free when it returns.
+  void offer_now(const BatchView& batch, Deadline deadline);
+  // Draws of a round that were taken, and where to go on after a restore. In turn (inside `call`).
+  uint32_t lanes_taken(uint64_t round);
+  void set_lane(uint64_t round, uint32_t lane);
   // Runs a function in turn and waits for it; its exception is thrown here.
   void call(const std::function<void()>& function, Deadline deadline);
   // Whether the command that `offer` or `assemble` returned is done.
@@ -76,6 +82,10 @@ class Engine {
   void await_room(bool for_draw, Deadline deadline) NEOMEM_REQUIRES(mutex_);
   uint64_t submit(const Command& command) NEOMEM_REQUIRES(mutex_);
   uint64_t new_draw() NEOMEM_REQUIRES(mutex_);
+  void mark_taken(Draw& draw) NEOMEM_REQUIRES(mutex_);
+  // Waits until all commands are done and nobody holds the turn.
+  void await_turn(bool for_draw, Deadline deadline) NEOMEM_REQUIRES(mutex_);
+  void give_turn() NEOMEM_REQUIRES(mutex_);
   void fail_if_broken() NEOMEM_REQUIRES(mutex_);
   Draw& draw_of(uint64_t ticket) NEOMEM_REQUIRES(mutex_) { return draws_[ticket % draws_.size()]; }
 
@@ -97,6 +107,8 @@ class Engine {
   bool turn_taken_ NEOMEM_GUARDED_BY(mutex_) = false;
   bool stop_ NEOMEM_GUARDED_BY(mutex_) = false;
   uint64_t tickets_ NEOMEM_GUARDED_BY(mutex_) = 0;
+  uint64_t taken_round_ NEOMEM_GUARDED_BY(mutex_) = 0;
+  uint32_t taken_lanes_ NEOMEM_GUARDED_BY(mutex_) = 0;
   std::vector<Draw> draws_ NEOMEM_GUARDED_BY(mutex_);
   std::exception_ptr error_ NEOMEM_GUARDED_BY(mutex_);   // thrown once, at the next call
   std::exception_ptr broken_ NEOMEM_GUARDED_BY(mutex_);  // thrown at every call: the shard may be inconsistent

@@ -50,12 +50,12 @@ class Policy {
   // Content and counters, exactly; the reader's side expects a fresh policy of the same configuration.
   virtual void save(ByteWriter& out) const = 0;
   virtual void load(ByteReader& in) = 0;
-  // Takes over a record when shards are dealt anew; kNowhere if there is no room. `seen` stands for the
-  // stream that the record came from.
+  // Takes over a record when shards are dealt anew; kNowhere if there is no room.
   virtual uint32_t adopt(uint32_t label) = 0;
   // Samples seen so far that count for the law of insertion (reservoir), else 0.
   virtual uint64_t seen() const { return 0; }
   virtual void set_seen(uint64_t) {}
+  virtual std::vector<uint32_t> seen_classes() const { return {}; }
 
   static uint64_t bytes(const PolicyConfig& config);  // upper bound of the memory of any policy
 

@@ -2,16 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "neomem/arena.hpp"
 #include "neomem/batch.hpp"
+#include "neomem/checkpoint.hpp"
 #include "neomem/draw.hpp"
 #include "neomem/policy.hpp"
 
 namespace neomem {
+
+class SaveJob;
 
 struct ShardConfig {
   PolicyConfig policy;
@@ -27,13 +31,6 @@ struct Placement {
   uint32_t position;
   uint32_t slot;
   uint32_t label;
-};
-
-struct InsertCounts {
-  uint64_t offered_rows = 0;   // of all minibatches
-  uint64_t candidate_rows = 0; // chosen from them
-  uint64_t inserted_rows = 0;  // stored
-  uint64_t evicted_rows = 0;   // overwritten
 };
 
 // Not thread-safe: one thread at a time.
@@ -58,9 +55,26 @@ class Shard {
   const InsertCounts& counts() const { return counts_; }
   const std::shared_ptr<Arena>& arena() const { return arena_; }
 
-  // Content, one row per position, for checkpoints. Reads the current versions.
+  // Stamps and fields of the record at a position, as of the last commit.
   const RecordMeta& meta(uint32_t position) const;
   const std::byte* field(uint32_t position, size_t field) const;
+  const std::vector<uint32_t>& current_slots() const { return current_; }
+
+  // What a checkpoint says beside the records' bytes.
+  ShardMeta describe() const;
+  // Told of every slot that is about to be overwritten; null for none.
+  void set_save_job(SaveJob* job) { save_job_ = job; }
+  // A record to restore: its fields one after the other.
+  struct Record {
+    const std::byte* fields;
+    uint64_t id;
+    uint64_t epoch;
+  };
+  // Into a new shard. `record(position)` is asked once for each.
+  void restore(const ShardMeta& meta, const std::function<Record(uint32_t)>& record);
+  // Into a new shard: records dealt anew, in order, with their labels.
+  void adopt(std::span<const uint32_t> labels, const std::vector<uint32_t>& seen_classes, uint64_t seen, uint64_t round,
+             const std::function<Record(size_t)>& record);
 
   // Bytes beside the arena.
   static uint64_t index_bytes(const ShardConfig& config, uint64_t slots);
@@ -68,15 +82,16 @@ class Shard {
   void check() const;
 
  private:
-  friend class ShardLoader;
   Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& shape);
   struct FreedSlot {
     uint64_t epoch;  // round in which it was freed; 0 never used
     uint32_t slot;
+    uint32_t position;  // that it was freed from
   };
   uint32_t take_slot();
-  void free_slot(uint32_t slot, uint64_t epoch);
-  void write_version(const Placement& placement);
+  void free_slot(const FreedSlot& freed);
+  void write_version(const Placement& placement, uint64_t epoch);
+  void put_back(uint32_t position, uint32_t label, const Record& record);
 
   Schema schema_;
   ShardConfig config_;
@@ -96,6 +111,7 @@ class Shard {
   size_t free_head_ = 0;
   size_t free_size_ = 0;
   InsertCounts counts_;
+  SaveJob* save_job_ = nullptr;
 };
 
 }  // namespace neomem
