@@ -116,10 +116,15 @@ class PyMemory {
     core_ = std::make_shared<Memory>(config, call);
   }
 
-  void offer(const py::dict& fields, const py::object& labels, const py::object& ids, int64_t timeout_ms) {
+  void offer(const py::dict& fields, const py::object& labels, const py::object& ids, bool wait, int64_t timeout_ms) {
     const auto core = this->core();
     Kept kept = gather(*core, fields, labels, ids);
     drop_done(*core);
+    if (wait) {
+      const py::gil_scoped_release release;
+      core->offer_now(kept.batch, Milliseconds(timeout_ms));
+      return;
+    }
     {
       const py::gil_scoped_release release;
       kept.sequence = core->offer(kept.batch, Milliseconds(timeout_ms));
@@ -184,7 +189,7 @@ class PyMemory {
     const auto core = this->core();
     const bool first = started_++ == 0;
     Sample out = first ? Sample(core->schema(), core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
-    offer(fields, labels, ids, timeout_ms);
+    offer(fields, labels, ids, false, timeout_ms);
     prefetch(timeout_ms);
     return out;
   }
@@ -255,6 +260,41 @@ class PyMemory {
     const auto core = this->core();
     const py::gil_scoped_release release;
     return function(*core);
+  }
+
+  py::array dump(int64_t timeout_ms) const {
+    auto bytes = std::make_shared<Mapping>(
+        unlocked([&](Memory& core) { return core.dump(Milliseconds(timeout_ms)); }));
+    return view(py::dtype(std::string("uint8")), {static_cast<py::ssize_t>(bytes->size())}, bytes->data(), bytes);
+  }
+
+  void restore(const py::list& files, const py::list& bases, int64_t timeout_ms) {
+    const auto core = this->core();
+    const bool own_only = files.size() == core->config().num_ranks;
+    std::vector<MappedFile> mapped;
+    std::vector<py::array> arrays;
+    const auto open = [&](const py::list& items) {
+      std::vector<CheckpointSource> sources;
+      for (size_t rank = 0; rank < items.size(); ++rank) {
+        sources.push_back({text_of(py::type::of(items[rank])), {}});
+        if (own_only && rank != core->config().rank) continue;
+        if (py::isinstance<py::array>(items[rank])) {
+          const auto size = static_cast<py::ssize_t>(py::len(items[rank]));
+          arrays.push_back(checked(items[rank], "checkpoint", py::dtype(std::string("uint8")), {size}));
+          sources.back() = {"the given array", {static_cast<const std::byte*>(arrays.back().data()),
+                                                static_cast<size_t>(size)}};
+        } else {
+          sources.back().name = text_of(py::module_::import("os").attr("fspath")(items[rank]));
+          mapped.emplace_back(sources.back().name);
+          sources.back().bytes = mapped.back().bytes();
+        }
+      }
+      return sources;
+    };
+    const auto sources = open(files);
+    const auto base_sources = open(bases);
+    const py::gil_scoped_release release;
+    core->restore(sources, base_sources, Milliseconds(timeout_ms));
   }
 
   void flush(int64_t timeout_ms) {
@@ -434,7 +474,8 @@ PYBIND11_MODULE(_neomem, m) {
            py::arg("rank") = 0, py::arg("size") = 1, py::arg("exchange") = py::none(), py::arg("transport") = "auto",
            py::arg("bind") = "127.0.0.1", py::arg("key") = py::none(), py::arg("deadline_ms") = 2000,
            py::arg("connect_timeout_ms") = 30000)
-      .def("offer", &PyMemory::offer, py::arg("batch"), py::arg("labels"), py::arg("ids") = py::none(), timeout)
+      .def("offer", &PyMemory::offer, py::arg("batch"), py::arg("labels"), py::arg("ids") = py::none(),
+           py::arg("wait") = false, timeout)
       .def("prefetch", &PyMemory::prefetch, timeout)
       .def("assemble", &PyMemory::assemble, py::arg("batch"), py::arg("labels"), py::arg("ticket") = py::none(),
            timeout)
@@ -462,6 +503,14 @@ PYBIND11_MODULE(_neomem, m) {
              self.unlocked([&](Memory& core) { core.verify(Milliseconds(ms)); });
            },
            timeout)
+      .def("save",
+           [](const PyMemory& self, const py::object& path, bool incremental, int64_t ms) {
+             const std::string name = text_of(py::module_::import("os").attr("fspath")(path));
+             self.unlocked([&](Memory& core) { core.save(name, incremental, Milliseconds(ms)); });
+           },
+           py::arg("path"), py::arg("incremental") = false, timeout)
+      .def("dump", &PyMemory::dump, timeout)
+      .def("restore", &PyMemory::restore, py::arg("files"), py::arg("bases") = py::list(), timeout)
       .def("forget",
            [](const PyMemory& self, uint32_t rank, int64_t ms) {
              self.unlocked([&](Memory& core) { core.forget(rank, Milliseconds(ms)); });

@@ -65,6 +65,10 @@ void check(const std::vector<Introduction>& all) {
   }
 }
 
+bool is_loopback(const std::string& host) {
+  return host.starts_with("127.") || host == "localhost" || host == "::1" || host == "lo";
+}
+
 // The transport that reaches each rank.
 std::vector<std::string> choose(const Config& config, const std::vector<Introduction>& all) {
   std::vector<std::string> chosen(all.size());
@@ -81,6 +85,10 @@ std::vector<std::string> choose(const Config& config, const std::vector<Introduc
       }
     } else {
       chosen[rank] = same_node ? "shm" : best_network_transport();
+    }
+    if (chosen[rank] == "tcp" && !same_node && is_loopback(config.bind)) {
+      throw ConfigError("rank " + std::to_string(rank) + " is on another host, but tcp listens on " + config.bind +
+                        " only: pass the network's address or interface as `bind`");
     }
   }
   return chosen;

@@ -134,11 +134,9 @@ void Sampler::take_heads(uint64_t round, Deadline deadline) {
       return !peer.lost && peer.base == nullptr && heads_[static_cast<size_t>(&peer - peers_.data())].snapshot < round;
     });
     if (config_.mode == Mode::free || behind == peers_.end()) break;
-    if (Clock::now() >= deadline) {
-      throw PeerLost("rank " + std::to_string(behind->rank) + " did not reach round " + std::to_string(round) +
-                         " within " + std::to_string(config_.deadline.count()) + " ms",
-                     {behind->rank});
-    }
+    const std::byte* head = remote_heads_.data() + (behind - peers_.begin()) * static_cast<ptrdiff_t>(kHeadBytes);
+    const bool closed = read_at<uint32_t>(head, offsetof(ArenaHeader, closed) - kHeadOffset) != 0;
+    if (closed || Clock::now() >= deadline) throw_behind(behind->rank, round, closed);
     fail_if_interrupted();
     std::this_thread::sleep_for(pause);
   }
@@ -159,6 +157,11 @@ void Sampler::fail_if_interrupted() const {
   if (interrupted_.load(std::memory_order_relaxed)) throw ClosedError("the memory was closed during a draw");
 }
 
+void Sampler::throw_behind(uint32_t rank, uint64_t round, bool gone) const {
+  const std::string why = gone ? " is gone" : " was silent for " + std::to_string(config_.deadline.count()) + " ms";
+  throw PeerLost("rank " + std::to_string(rank) + why + " before it reached round " + std::to_string(round), {rank});
+}
+
 void Sampler::await_round(size_t peer, uint64_t round, Deadline deadline) {
   const ArenaHeader& header = view(peer).header();
   while (true) {
@@ -168,12 +171,7 @@ void Sampler::await_round(size_t peer, uint64_t round, Deadline deadline) {
     const uint32_t rank = peers_[peer].rank;
     const bool gone = header.closed.load(std::memory_order_acquire) != 0 ||
                       (peers_[peer].transport != nullptr && !peers_[peer].transport->alive(rank));
-    if (gone || Clock::now() >= deadline) {
-      const std::string why =
-          gone ? " is gone" : " was silent for " + std::to_string(config_.deadline.count()) + " ms";
-      throw PeerLost("rank " + std::to_string(rank) + why + " before it reached round " + std::to_string(round),
-                     {rank});
-    }
+    if (gone || Clock::now() >= deadline) throw_behind(rank, round, gone);
     futex_wait(header.tick, tick, std::min<std::chrono::nanoseconds>(kLivenessInterval, deadline - Clock::now()));
   }
 }

@@ -4,10 +4,6 @@
 
 namespace neomem {
 
-std::unique_ptr<Transport> make_tcp_transport(const TransportConfig&, std::shared_ptr<Arena>) {
-  throw ConfigError("transport \"tcp\" is not built");
-}
-
 std::unique_ptr<Transport> make_ofi_transport(const TransportConfig&, std::shared_ptr<Arena>) {
   throw ConfigError("transport \"ofi\" is not built");
 }

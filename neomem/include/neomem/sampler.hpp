@@ -73,6 +73,7 @@ class Sampler {
 
   void take_heads(uint64_t round, Deadline deadline);
   void fail_if_interrupted() const;
+  [[noreturn]] void throw_behind(uint32_t rank, uint64_t round, bool gone) const;
   void await_round(size_t peer, uint64_t round, Deadline deadline);
   void read_remote_heads(Deadline deadline);
   void draw(uint64_t round, uint32_t lane, uint32_t attempt);

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -119,7 +120,14 @@ class Memory:
             PeerLost: A peer does not answer or does not hold the key.
         """
 
-    def offer(self, batch: Mapping[str, Array], labels: Labels, ids: Ids | None = None, timeout_ms: int = 60000) -> None:
+    def offer(
+        self,
+        batch: Mapping[str, Array],
+        labels: Labels,
+        ids: Ids | None = None,
+        wait: bool = False,
+        timeout_ms: int = 60000,
+    ) -> None:
         """End a round: store candidates of the minibatch in the background.
 
         Args:
@@ -127,6 +135,7 @@ class Memory:
                 (until ``take`` or ``flush`` returns). b may be 0.
             labels: ``(b,)`` int64.
             ids: ``(b,)`` uint64 that come back with the records.
+            wait: Store before returning, so that the arrays may change at once.
             timeout_ms: How long to wait while the engine's queue is full.
 
         Raises:
@@ -191,6 +200,44 @@ class Memory:
 
         Raises:
             CorruptRecord: The shard is inconsistent.
+        """
+
+    def save(self, path: str | PathLike[str], incremental: bool = False, timeout_ms: int = 60000) -> None:
+        """Write this shard as of the end of the current round; the engine goes on meanwhile. Not collective.
+
+        The file appears when it is complete. ``neomem.checkpoint`` saves all ranks' shards as one.
+
+        Args:
+            path: File.
+            incremental: Write only what changed since the last full save of this object.
+            timeout_ms: For the engine to become free.
+
+        Raises:
+            CheckpointError: The file cannot be written; a previous one of the same name is still there.
+        """
+
+    def dump(self, timeout_ms: int = 60000) -> NDArray[np.uint8]:
+        """What ``save`` writes, as an array."""
+
+    def restore(
+        self,
+        files: Sequence[str | PathLike[str] | NDArray[np.uint8]],
+        bases: Sequence[str | PathLike[str] | NDArray[np.uint8]] = (),
+        timeout_ms: int = 60000,
+    ) -> None:
+        """Restore into a new memory; every rank does, before the next round.
+
+        At the same number of ranks the run continues bit for bit, and only the own file is read: draws that were
+        not taken are asked for again with ``prefetch``. At another number, records are dealt anew, within budget
+        and quotas.
+
+        Args:
+            files: What all ranks of the saved run saved or dumped, in rank order.
+            bases: The full saves that incremental ones build on, in rank order.
+            timeout_ms: For the engine to become free.
+
+        Raises:
+            CheckpointError: A file is damaged, incomplete or of another configuration.
         """
 
     def forget(self, rank: int, timeout_ms: int = 60000) -> None:

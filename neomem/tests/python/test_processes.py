@@ -58,7 +58,8 @@ def chain(rank, size, exchange, steps, jitter_s, options):
             exchange(b"")
         memory.verify()
         assert memory.stats()["items"] == memory.capacity
-        assert memory.transports == ["self" if peer == rank else "shm" for peer in range(size)]
+        transport = options.get("transport", "shm")
+        assert memory.transports == ["self" if peer == rank else transport for peer in range(size)]
         exchange(b"")
     return digest.hexdigest()
 
@@ -67,6 +68,7 @@ def chain(rank, size, exchange, steps, jitter_s, options):
 def test_lockstep_repeats_bit_for_bit(ranks, size):
     first = ranks(chain, size, 60, 0.0, {}).join()
     assert first == ranks(chain, size, 60, 0.004, {}).join()
+    assert first == ranks(chain, size, 60, 0.004, {"transport": "tcp"}).join()
     assert len(set(first)) == size
     assert first != ranks(chain, size, 60, 0.0, {"seed": 6}).join()
 
@@ -100,8 +102,8 @@ def test_draws_are_uniform_over_unequal_shards(ranks):
         assert abs(statistic - degrees) < 4 * np.sqrt(2 * degrees)
 
 
-def survive(rank, size, exchange, mode, how):
-    memory = make(rank, size, exchange, mode=mode, deadline_ms=1500)
+def survive(rank, size, exchange, mode, how, transport):
+    memory = make(rank, size, exchange, mode=mode, deadline_ms=1500, transport=transport)
     for step in range(10):
         memory.step(*batch(rank, step))
         exchange(b"")
@@ -118,28 +120,37 @@ def survive(rank, size, exchange, mode, how):
     return outcome, time.monotonic() - start
 
 
+@pytest.mark.parametrize("transport", ["shm", "tcp"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_lockstep_names_a_dead_or_frozen_peer_in_time(ranks, how):
-    outcome, seconds = ranks(survive, 2, "lockstep", how).join(only={0})[0]
+def test_lockstep_names_a_dead_or_frozen_peer_in_time(ranks, how, transport):
+    outcome, seconds = ranks(survive, 2, "lockstep", how, transport).join(only={0})[0]
     assert outcome == (1,)
     assert seconds < 2.5
     if how == signal.SIGKILL:
         assert seconds < 1.0
 
 
-def test_free_mode_serves_a_dead_peers_records(ranks):
-    outcome, _ = ranks(survive, 2, "free", signal.SIGKILL).join()[0]
+def test_free_mode_serves_a_dead_local_peers_records(ranks):
+    outcome, _ = ranks(survive, 2, "free", signal.SIGKILL, "shm").join()[0]
     assert outcome == 100
 
 
-def wrong_key(rank, size, exchange):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_free_mode_goes_on_without_a_lost_remote_peer(ranks, how):
+    outcome, seconds = ranks(survive, 2, "free", how, "tcp").join(only={0})[0]
+    assert outcome == 50
+    assert seconds < 2.5
+
+
+def wrong_key(rank, size, exchange, transport):
     with pytest.raises(neomem.Error, match="key|connect"):
-        make(rank, size, exchange, key=b"one" if rank == 0 else b"two")
+        make(rank, size, exchange, key=b"one" if rank == 0 else b"two", transport=transport)
     return True
 
 
-def test_a_peer_without_the_key_gets_nothing(ranks):
-    assert ranks(wrong_key, 2).join() == [True, True]
+@pytest.mark.parametrize("transport", ["shm", "tcp"])
+def test_a_peer_without_the_key_gets_nothing(ranks, transport):
+    assert ranks(wrong_key, 2, transport).join() == [True, True]
 
 
 def descriptors(rank, size, exchange):
