@@ -225,6 +225,16 @@ class PyMemory {
     core->commit(values, Milliseconds(timeout_ms));
   }
 
+  void replace(uint32_t label, const py::dict& fields, const py::object& ids, int64_t timeout_ms) {
+    const auto core = this->core();
+    const py::ssize_t rows = fields.empty() ? 0 : static_cast<py::ssize_t>(py::len(fields.begin()->second));
+    py::array_t<int64_t> labels(rows);
+    std::fill_n(labels.mutable_data(), rows, int64_t{label});
+    const Kept kept = gather(*core, fields, labels, ids);
+    const py::gil_scoped_release release;
+    core->replace(label, kept.batch, Milliseconds(timeout_ms));
+  }
+
   py::array slots(const std::string& name) const {
     const auto core = this->core();
     const Schema& schema = core->schema();
@@ -484,6 +494,12 @@ PYBIND11_MODULE(_neomem, m) {
       .def("step", &PyMemory::step, py::arg("batch"), py::arg("labels"), py::arg("ids") = py::none(), timeout)
       .def("plan", &PyMemory::plan, py::arg("labels"), timeout)
       .def("commit", &PyMemory::commit, py::arg("ids") = py::none(), timeout)
+      .def("replace", &PyMemory::replace, py::arg("label"), py::arg("batch"), py::arg("ids") = py::none(), timeout)
+      .def("truncate",
+           [](const PyMemory& self, uint32_t keep, int64_t ms) {
+             self.unlocked([&](Memory& core) { core.truncate(keep, Milliseconds(ms)); });
+           },
+           py::arg("keep"), timeout)
       .def("flush", &PyMemory::flush, timeout)
       .def("slots", &PyMemory::slots, py::arg("field"))
       .def_property_readonly("arena", &PyMemory::arena)

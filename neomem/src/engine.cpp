@@ -11,7 +11,7 @@ namespace neomem {
 
 namespace {
 
-constexpr uint32_t kMaxLanes = 256;
+constexpr uint32_t kMaxLanes = 1U << 20;
 
 }  // namespace
 
@@ -271,7 +271,7 @@ void Engine::execute_draw(uint64_t ticket) {
   SampleInfo info{ticket, 0, 0, 0, round, lane_};
   std::exception_ptr error;
   try {
-    if (lane_ == kMaxLanes) throw Error("more than 256 draws in one round");
+    if (lane_ == kMaxLanes) throw Error("more than 2^20 draws in one round");
     const auto slab = static_cast<uint32_t>(ticket % slabs_.depth());
     const Drawn drawn = sampler_.sample(round, lane_++, slabs_.rows(slab, slabs_.lead()));
     info.rows = drawn.rows;

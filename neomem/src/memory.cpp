@@ -121,6 +121,19 @@ void Memory::commit(std::span<const uint64_t> ids, Milliseconds timeout) {
   engine().call([&] { shard_->commit(ids); }, deadline_in(timeout));
 }
 
+void Memory::replace(uint32_t label, const BatchView& rows, Milliseconds timeout) {
+  Engine& engine = this->engine();
+  if (label >= config_.num_classes) {
+    throw SchemaError("label " + std::to_string(label) + " is not in [0, " + std::to_string(config_.num_classes) + ")");
+  }
+  check(rows);
+  engine.call([&] { shard_->replace(label, rows); }, deadline_in(timeout));
+}
+
+void Memory::truncate(uint32_t keep, Milliseconds timeout) {
+  engine().call([&] { shard_->truncate(keep); }, deadline_in(timeout));
+}
+
 std::map<uint32_t, uint32_t> Memory::fill(Milliseconds timeout) {
   std::map<uint32_t, uint32_t> out;
   engine().call(

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kNames{"class_quota", "reservoir", "fifo", "balanced", "external"};
 
+using ClassLists = std::vector<std::pair<uint32_t, std::vector<uint32_t>>>;
+
 void save_members(const Policy& policy, const Members& members, ByteWriter& out) {
   std::vector<uint32_t> positions;
   for (uint32_t label = 0; label < policy.num_classes(); ++label) {
@@ -25,8 +27,8 @@ void save_members(const Policy& policy, const Members& members, ByteWriter& out)
   out.put<uint32_t>(kNowhere);
 }
 
-std::vector<std::pair<uint32_t, std::vector<uint32_t>>> load_members(ByteReader& in) {
-  std::vector<std::pair<uint32_t, std::vector<uint32_t>>> classes;
+ClassLists load_members(ByteReader& in) {
+  ClassLists classes;
   for (auto label = in.get<uint32_t>(); label != kNowhere; label = in.get<uint32_t>()) {
     classes.emplace_back(label, in.get_all<uint32_t>());
   }
@@ -55,13 +57,9 @@ class ClassPolicy : public Policy {
   void load(ByteReader& in) override {
     for (const uint32_t label : in.get_all<uint32_t>()) see(label);
     const auto classes = load_members(in);
-    uint32_t total = 0;
-    for (const auto& [label, positions] : classes) total += static_cast<uint32_t>(positions.size());
-    if (total > capacity()) throw Error("more records than slots");
-    for (uint32_t position = 0; position < total; ++position) append(0);
+    for (uint32_t left = claim_all(classes); left > 0; --left) append(0);
     for (const auto& [label, positions] : classes) {
       for (const uint32_t position : positions) {
-        if (position >= total || label >= num_classes()) throw Error("position out of range");
         relabel(position, label);
         members_->add(label, position);
       }
@@ -220,6 +218,68 @@ class ReservoirPolicy final : public Policy {
   uint64_t seen_ = 0;
 };
 
+class OrderedPolicy final : public ExternalPolicy {
+ public:
+  explicit OrderedPolicy(const PolicyConfig& config)
+      : ExternalPolicy(config), table_(config.num_classes, capacity()), index_(capacity()) {}
+
+  uint32_t place(uint32_t, Rng&) override { return kNowhere; }
+
+  uint32_t member(uint32_t label, uint32_t index) const override { return table_.at(label, index); }
+
+  uint32_t add_to(uint32_t label) override {
+    const uint32_t position = append(label);
+    index_[position] = table_.size(label);
+    table_.push(label, position);
+    return position;
+  }
+
+  Removal remove_last_of(uint32_t label) override {
+    const uint32_t hole = table_.at(label, table_.size(label) - 1);
+    const uint32_t last = size() - 1;
+    table_.pop(label);
+    if (hole != last) {
+      const uint32_t moved = label_at(last);
+      index_[hole] = index_[last];
+      table_.set(moved, index_[hole], hole);
+      relabel(hole, moved);
+      relabel(last, label);
+    }
+    drop_last();
+    return {hole, last};
+  }
+
+  void save(ByteWriter& out) const override {
+    std::vector<uint32_t> positions;
+    for (uint32_t label = 0; label < num_classes(); ++label) {
+      if (count(label) == 0) continue;
+      positions.clear();
+      for (uint32_t i = 0; i < count(label); ++i) positions.push_back(member(label, i));
+      out.put<uint32_t>(label);
+      out.put_all(std::span<const uint32_t>(positions));
+    }
+    out.put<uint32_t>(kNowhere);
+  }
+
+  void load(ByteReader& in) override {
+    const auto classes = load_members(in);
+    for (uint32_t left = claim_all(classes); left > 0; --left) append(0);
+    for (const auto& [label, positions] : classes) {
+      for (const uint32_t position : positions) {
+        relabel(position, label);
+        index_[position] = table_.size(label);
+        table_.push(label, position);
+      }
+    }
+  }
+
+  uint32_t adopt(uint32_t label) override { return size() < capacity() ? add_to(label) : kNowhere; }
+
+ private:
+  MemberTable table_;
+  std::vector<uint32_t> index_;  // position -> index in its class
+};
+
 }  // namespace
 
 std::string_view name_of(PolicyKind kind) { return kNames[static_cast<size_t>(kind)]; }
@@ -238,6 +298,21 @@ Policy::Policy(const PolicyConfig& config)
       capacity_(static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank))),
       labels_(capacity_),
       counts_(config.num_classes) {}
+
+uint32_t Policy::claim_all(const std::vector<std::pair<uint32_t, std::vector<uint32_t>>>& classes) const {
+  std::vector<bool> claimed(capacity_, false);
+  uint64_t total = 0;
+  for (const auto& [label, positions] : classes) total += positions.size();
+  for (const auto& [label, positions] : classes) {
+    for (const uint32_t position : positions) {
+      if (label >= num_classes() || position >= std::min<uint64_t>(total, capacity_) || claimed[position]) {
+        throw Error("the lists of classes contradict each other");
+      }
+      claimed[position] = true;
+    }
+  }
+  return static_cast<uint32_t>(total);
+}
 
 uint32_t Policy::append(uint32_t label) {
   labels_[size_] = label;
@@ -259,6 +334,11 @@ uint64_t Policy::bytes(const PolicyConfig& config) {
          config.num_classes * uint64_t{20} + config.candidates * uint64_t{8};
 }
 
+void Policy::drop_last() {
+  --size_;
+  --counts_[labels_[size_]];
+}
+
 std::unique_ptr<Policy> make_policy(const PolicyConfig& config) {
   const auto capacity =
       static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank));
@@ -275,9 +355,9 @@ std::unique_ptr<Policy> make_policy(const PolicyConfig& config) {
     case PolicyKind::reservoir:
       return std::make_unique<ReservoirPolicy>(config);
     case PolicyKind::external:
-      break;
+      return std::make_unique<OrderedPolicy>(config);
   }
-  throw ConfigError("policy \"external\" is not built");
+  throw ConfigError("no such policy");
 }
 
 }  // namespace neomem

@@ -58,6 +58,33 @@ std::map<uint32_t, std::vector<Source>> sort_out(const std::vector<const ShardMe
   return classes;
 }
 
+// Records of each class in the order of their importance, those of several shards in turn.
+std::map<uint32_t, std::vector<Source>> sort_by_order(const std::vector<const ShardMeta*>& shards,
+                                                      const PolicyConfig& config) {
+  std::map<uint32_t, std::vector<std::pair<uint32_t, Source>>> ranked;
+  for (uint32_t shard = 0; shard < shards.size(); ++shard) {
+    PolicyConfig old = config;
+    old.budget = shards[shard]->budget;
+    old.num_ranks = shards[shard]->num_ranks;
+    old.rank = shard;
+    const auto policy = make_policy(old);
+    ByteReader in(shards[shard]->policy_state);
+    policy->load(in);
+    const auto& ordered = dynamic_cast<const ExternalPolicy&>(*policy);
+    for (uint32_t label = 0; label < ordered.num_classes(); ++label) {
+      for (uint32_t i = 0; i < ordered.count(label); ++i) {
+        ranked[label].push_back({i, {shard, ordered.member(label, i)}});
+      }
+    }
+  }
+  std::map<uint32_t, std::vector<Source>> classes;
+  for (auto& [label, sources] : ranked) {
+    std::stable_sort(sources.begin(), sources.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [index, source] : sources) classes[label].push_back(source);
+  }
+  return classes;
+}
+
 void deal_by_quota(const std::map<uint32_t, std::vector<Source>>& classes, const std::vector<uint32_t>& seen,
                    const PolicyConfig& config, Hands& hands) {
   QuotaTable table(config.budget, config.num_ranks, static_cast<uint32_t>(seen.size()));
@@ -91,15 +118,16 @@ Dealt deal(const std::vector<const ShardMeta*>& shards, const PolicyConfig& conf
     total_seen += shard->seen;
   }
   dealt.seen_classes.assign(seen.begin(), seen.end());
-  const auto classes = sort_out(shards, config.kind, seed, dealt.round);
+  const auto classes = config.kind == PolicyKind::external ? sort_by_order(shards, config)
+                                                           : sort_out(shards, config.kind, seed, dealt.round);
   Hands hands(config.budget, config.num_ranks);
   if (config.kind == PolicyKind::reservoir) {
     std::vector<Source> all;
     for (const auto& [label, sources] : classes) all.insert(all.end(), sources.begin(), sources.end());
-    Rng rng(seed, UINT32_MAX, dealt.round, Use::reshard);
+    Rng rng(seed, 0, dealt.round, Use::reshard, 1);
     for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[rng.below(i)]);
     for (const Source& source : all) hands.give_any(source);
-  } else if (config.kind == PolicyKind::balanced) {
+  } else if (config.kind == PolicyKind::balanced || config.kind == PolicyKind::external) {
     for (const auto& [label, sources] : classes) {
       for (const Source& source : sources) hands.give_any(source);
     }
@@ -107,10 +135,12 @@ Dealt deal(const std::vector<const ShardMeta*>& shards, const PolicyConfig& conf
     deal_by_quota(classes, dealt.seen_classes, config, hands);
   }
   dealt.records = std::move(hands.of[config.rank]);
-  // Rounds ascend, so that fifo's oldest leave first; otherwise the order is without meaning.
-  std::stable_sort(dealt.records.begin(), dealt.records.end(), [&](const Source& a, const Source& b) {
-    return shards[a.shard]->rounds[a.position] < shards[b.shard]->rounds[b.position];
-  });
+  // Rounds ascend, so that fifo's oldest leave first; for the others the order is without meaning.
+  if (config.kind == PolicyKind::fifo) {
+    std::stable_sort(dealt.records.begin(), dealt.records.end(), [&](const Source& a, const Source& b) {
+      return shards[a.shard]->rounds[a.position] < shards[b.shard]->rounds[b.position];
+    });
+  }
   const uint64_t capacity = shard_capacity(config.budget, config.num_ranks, config.rank);
   dealt.seen = dealt.records.size();
   if (dealt.records.size() == capacity && capacity > 0) {

@@ -28,10 +28,11 @@ Block philox(Block counter, std::array<uint32_t, 2> key) {
   return counter;
 }
 
-Rng::Rng(uint64_t seed, uint32_t rank, uint64_t round, Use use, uint16_t lane)
+// Counter: block number, round (48 bits), use (4), lane (24), rank (20).
+Rng::Rng(uint64_t seed, uint32_t rank, uint64_t round, Use use, uint32_t lane)
     : counter_{0, static_cast<uint32_t>(round),
-               static_cast<uint32_t>((round >> 32) << 16) | static_cast<uint32_t>(use) << 12 | (lane & 0xFFFU),
-               rank},
+               static_cast<uint32_t>(round >> 32) << 16 | static_cast<uint32_t>(use) << 12 | (lane & 0xFFFU),
+               (lane >> 12) << 20 | rank},
       key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)} {}
 
 uint64_t Rng::next() {

@@ -209,7 +209,7 @@ void Sampler::run_gets(Deadline deadline) {
 void Sampler::draw(uint64_t round, uint32_t lane, uint32_t attempt) {
   sums_.clear();
   for (size_t i = 0; i < peers_.size(); ++i) sums_.push(peers_[i].lost ? 0 : heads_[i].count);
-  Rng rng(config_.seed, config_.rank, round, Use::draws, static_cast<uint16_t>(lane * kMaxAttempts + attempt));
+  Rng rng(config_.seed, config_.rank, round, Use::draws, lane * kMaxAttempts + attempt);
   picks_.clear();
   for (const uint64_t index : draws_.draw(rng, sums_.total(), config_.draws)) {
     const auto place = sums_.locate(index);

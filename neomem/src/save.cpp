@@ -18,10 +18,17 @@ SaveJob::SaveJob(const Shard& shard, ShardMeta meta, int fd, const std::string& 
       meta_(std::move(meta)),
       writer_(fd, name, shard.schema(), meta_),
       slots_(shard.current_slots().begin(), shard.current_slots().begin() + static_cast<ptrdiff_t>(meta_.size())),
-      states_(meta_.size()) {}
+      positions_(shard.arena()->shape().slots, kNowhere),
+      states_(meta_.size()) {
+  for (uint32_t position = 0; position < slots_.size(); ++position) positions_[slots_[position]] = position;
+}
+
+void SaveJob::before_overwrite(uint32_t slot) noexcept {
+  if (positions_[slot] != kNowhere) save(positions_[slot]);
+}
 
 void SaveJob::save(uint32_t position) noexcept {
-  if (position >= states_.size() || !writer_.holds(position)) return;
+  if (!writer_.holds(position)) return;
   uint8_t expected = unsaved;
   if (!states_[position].compare_exchange_strong(expected, busy, std::memory_order_acq_rel)) {
     while (states_[position].load(std::memory_order_acquire) != saved) std::this_thread::yield();

@@ -39,7 +39,7 @@ Shard::Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& 
   planned_in_.resize(shape.capacity, 0);
   plan_index_.resize(shape.capacity, 0);
   free_.resize(shape.slots);
-  for (uint32_t slot = 0; slot < shape.slots; ++slot) free_slot({0, slot, 0});
+  for (uint32_t slot = 0; slot < shape.slots; ++slot) free_slot({0, slot});
 }
 
 uint64_t Shard::index_bytes(const ShardConfig& config, uint64_t slots) {
@@ -51,7 +51,7 @@ uint32_t Shard::take_slot() {
   if (free_size_ == 0 || (freed.epoch != 0 && freed.epoch + config_.delay > epoch_ + 1)) {
     throw Error("no slot to write to: the arena is too small for its policy");
   }
-  if (save_job_ != nullptr && freed.epoch > save_job_->round()) save_job_->before_overwrite(freed.position);
+  if (save_job_ != nullptr && freed.epoch > save_job_->round()) save_job_->before_overwrite(freed.slot);
   free_head_ = (free_head_ + 1) % free_.size();
   --free_size_;
   return freed.slot;
@@ -101,8 +101,12 @@ std::byte* Shard::destination(const Placement& placement, size_t field) {
 
 void Shard::write_version(const Placement& placement, uint64_t epoch) {
   uint8_t& newest = newest_[placement.position];
-  newest = static_cast<uint8_t>((newest + 1U) % arena_->shape().versions);
-  Cell& cell = arena_->entry(placement.position)[newest];
+  Cell* cells = arena_->entry(placement.position);
+  // A position has one version per round: a second change of the same round replaces the first.
+  if (cells[newest].epoch.load(std::memory_order_relaxed) != epoch) {
+    newest = static_cast<uint8_t>((newest + 1U) % arena_->shape().versions);
+  }
+  Cell& cell = cells[newest];
   cell.epoch.store(epoch, std::memory_order_relaxed);
   cell.slot.store(placement.slot, std::memory_order_relaxed);
   cell.label.store(placement.label, std::memory_order_relaxed);
@@ -124,7 +128,7 @@ void Shard::commit(std::span<const uint64_t> ids) {
     write_version(placement, round);
     uint32_t& slot = current_[placement.position];
     if (slot != kNowhere) {
-      free_slot({round, slot, placement.position});
+      free_slot({round, slot});
       ++counts_.evicted_rows;
     }
     slot = placement.slot;
@@ -135,15 +139,75 @@ void Shard::commit(std::span<const uint64_t> ids) {
   planned_ = false;
 }
 
-void Shard::offer(const BatchView& batch) {
-  const auto planned = plan({batch.labels, batch.rows});
-  for (const Placement& placement : planned) {
+void Shard::copy_planned(const BatchView& batch) {
+  for (const Placement& placement : plan_) {
     for (size_t i = 0; i < schema_.size(); ++i) {
       const size_t bytes = schema_.field_bytes(i);
       copy_unchecked(destination(placement, i), batch.fields[i] + placement.row * bytes, bytes);
     }
   }
+}
+
+void Shard::offer(const BatchView& batch) {
+  plan({batch.labels, batch.rows});
+  copy_planned(batch);
   commit(batch.ids == nullptr ? std::span<const uint64_t>{} : std::span(batch.ids, batch.rows));
+}
+
+ExternalPolicy& Shard::external() {
+  auto* policy = dynamic_cast<ExternalPolicy*>(policy_.get());
+  if (policy == nullptr) {
+    throw ConfigError("policy \"" + std::string(name_of(config_.policy.kind)) + "\" chooses its content itself");
+  }
+  if (planned_) throw Error("the rows planned before were not committed");
+  return *policy;
+}
+
+void Shard::remove_last_of(uint32_t label) {
+  const auto [hole, last] = external().remove_last_of(label);
+  const uint64_t round = epoch_ + 1;
+  free_slot({round, current_[hole]});
+  ++counts_.evicted_rows;
+  if (hole != last) {
+    current_[hole] = current_[last];
+    write_version({0, hole, current_[hole], policy_->label_at(hole)}, round);
+  }
+  current_[last] = kNowhere;
+  write_version({0, last, kNowhere, 0}, round);
+}
+
+void Shard::replace(uint32_t label, const BatchView& rows) {
+  ExternalPolicy& policy = external();
+  const uint32_t held = policy.count(label);
+  const uint32_t room = policy.capacity() - policy.size() + held;
+  if (rows.rows > std::min(room, config_.policy.candidates)) {
+    throw SchemaError(std::to_string(rows.rows) + " rows for class " + std::to_string(label) + ": there is room for " +
+                      std::to_string(room) + " in this shard, and `candidates` is " +
+                      std::to_string(config_.policy.candidates));
+  }
+  while (policy.count(label) > rows.rows) remove_last_of(label);
+  plan_.clear();
+  for (uint32_t row = 0; row < rows.rows; ++row) {
+    const uint32_t position = row < policy.count(label) ? policy.member(label, row) : policy.add_to(label);
+    plan_.push_back({row, position, take_slot(), label});
+  }
+  planned_ = true;
+  planned_batch_ = rows.rows;
+  counts_.offered_rows += rows.rows;
+  counts_.candidate_rows += rows.rows;
+  copy_planned(rows);
+  commit(rows.ids == nullptr ? std::span<const uint64_t>{} : std::span(rows.ids, rows.rows));
+}
+
+void Shard::truncate(uint32_t keep) {
+  const ExternalPolicy& policy = external();
+  for (uint32_t label = 0; label < policy.num_classes(); ++label) {
+    while (policy.count(label) > keep) remove_last_of(label);
+  }
+  plan_.clear();
+  planned_ = true;
+  planned_batch_ = 0;
+  commit({});
 }
 
 const RecordMeta& Shard::meta(uint32_t position) const {
@@ -174,7 +238,8 @@ ShardMeta Shard::describe() const {
   for (uint32_t position = 0; position < policy_->size(); ++position) {
     out.labels.push_back(policy_->label_at(position));
     out.ids.push_back(meta(position).id);
-    out.rounds.push_back(meta(position).epoch);
+    // Of the directory: a record that was moved counts as changed.
+    out.rounds.push_back(arena_->entry(position)[newest_[position]].epoch.load(std::memory_order_relaxed));
   }
   return out;
 }

@@ -296,6 +296,38 @@ TEST_CASE("shards are dealt anew within budget and quotas, losing nothing that f
   }
 }
 
+TEST_CASE("external content keeps its order through a restore, also at another number of ranks") {
+  const Folder folder;
+  const auto external = [](uint32_t rank, uint32_t ranks) {
+    Config config = small_config(rank, ranks);
+    config.policy = PolicyKind::external;
+    config.candidates = 16;
+    return config;
+  };
+  run_ranks(2, [&](uint32_t rank, ThreadExchange& exchange) {
+    Memory memory(external(rank, 2), exchange.of(rank));
+    for (const uint32_t label : {2U, 5U, 2U}) {
+      TestBatch batch(8, kRecord);
+      batch.fill(rank * 1000 + label * 100, [&](size_t) { return label; });
+      memory.replace(label, batch.view(), kPatience);
+    }
+    memory.truncate(6, kPatience);
+    memory.save(folder.file(std::to_string(rank)), false, kPatience);
+    exchange.wait();
+  });
+  const MappedFile first(folder.file("0"));
+  const MappedFile second(folder.file("1"));
+  Memory memory(external(0, 1), {});
+  memory.restore({{"0", first.bytes()}, {"1", second.bytes()}}, {}, kPatience);
+  memory.verify(kPatience);
+  CHECK(memory.fill(kPatience) == std::map<uint32_t, uint32_t>{{2, 12}, {5, 12}});
+  memory.truncate(3, kPatience);
+  memory.verify(kPatience);
+  std::set<uint64_t> left;
+  for (const uint64_t id : draw(memory)) left.insert(id);
+  CHECK(left == std::set<uint64_t>{200, 201, 1200, 500, 501, 1500});
+}
+
 TEST_CASE("files of 3 ranks are restored at 1 and 4 ranks, and draws stay uniform") {
   const Folder folder;
   run_ranks(3, [&](uint32_t rank, ThreadExchange& exchange) {

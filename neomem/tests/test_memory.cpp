@@ -366,3 +366,30 @@ TEST_CASE("impossible options are refused") {
   refused([](Config& c) { c.transport = "pigeon"; });
   refused([](Config& c) { c.fields = {}; });
 }
+
+TEST_CASE("external content can shrink while others draw in free mode") {
+  run_ranks(2, [&](uint32_t rank, ThreadExchange& exchange) {
+    Config config = small_config(rank, 2);
+    config.policy = PolicyKind::external;
+    config.mode = Mode::free;
+    config.candidates = 16;
+    Memory memory(config, exchange.of(rank));
+    TestBatch batch(16, kRecord);
+    batch.fill(rank * 1000, [](size_t) { return 3; });
+    memory.replace(3, batch.view(), kPatience);
+    exchange.wait();
+    for (uint64_t round = 0; round < 2000; ++round) {
+      if (rank == 0) {
+        if (round % 2 == 0) memory.truncate(2, kPatience);
+        if (round % 2 == 1) memory.replace(3, batch.view(), kPatience);
+      } else {
+        const SampleInfo info = memory.sample(kPatience);
+        const SlabRows rows = memory.slabs().rows(static_cast<uint32_t>(info.ticket % 3), 0);
+        EXPECT(info.rows == 7);
+        for (uint32_t i = 0; i < 7; ++i) EXPECT(whole(rows.fields[0] + i * kRecord, kRecord, rows.ids[i]));
+      }
+    }
+    memory.verify(kPatience);
+    exchange.wait();
+  });
+}

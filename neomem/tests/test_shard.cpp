@@ -110,3 +110,48 @@ TEST_CASE("more memory than there is, is refused with both numbers") {
     CHECK(error.available_bytes < error.asked_bytes);
   }
 }
+
+TEST_CASE("external content is what was given, in order, whatever is replaced, grown, shrunk or cut") {
+  for (int schedule = 0; schedule < 400; ++schedule) {
+    std::mt19937 random(schedule);
+    ShardConfig config;
+    config.policy = {PolicyKind::external, 5 + random() % 30, 1, 0, 5, 9, false};
+    config.delay = 1 + random() % 4;
+    Shard shard(Schema({{"x", DType::uint8, {6}}}), config);
+    std::vector<std::vector<uint64_t>> model(5);
+    for (uint64_t round = 0; round < 30; ++round) {
+      const auto label = static_cast<uint32_t>(random() % 5);
+      INFO("schedule " << schedule << ", round " << round);
+      if (random() % 5 == 0) {
+        const uint32_t keep = random() % 5;
+        shard.truncate(keep);
+        for (auto& ids : model) ids.resize(std::min<size_t>(ids.size(), keep));
+      } else {
+        TestBatch batch(random() % 11, 6);
+        batch.fill(round * 100, [&](size_t) { return label; });
+        uint64_t others = 0;
+        for (uint32_t other = 0; other < 5; ++other) others += other == label ? 0 : model[other].size();
+        if (batch.ids.size() > 9 || others + batch.ids.size() > config.policy.budget) {
+          REQUIRE_THROWS_AS(shard.replace(label, batch.view()), SchemaError);
+        } else {
+          shard.replace(label, batch.view());
+          model[label] = batch.ids;
+        }
+      }
+      REQUIRE_NOTHROW(shard.check());
+      const auto& policy = dynamic_cast<const ExternalPolicy&>(shard.policy());
+      for (uint32_t other = 0; other < 5; ++other) {
+        REQUIRE(policy.count(other) == model[other].size());
+        for (uint32_t i = 0; i < model[other].size(); ++i) {
+          const uint32_t position = policy.member(other, i);
+          REQUIRE(shard.meta(position).id == model[other][i]);
+          REQUIRE(whole(shard.field(position, 0), 6, model[other][i]));
+        }
+      }
+    }
+  }
+  ShardConfig config;
+  config.policy = {PolicyKind::fifo, 20, 1, 0, 5, 9, false};
+  Shard shard(Schema({{"x", DType::uint8, {6}}}), config);
+  CHECK_THROWS_AS(shard.truncate(1), ConfigError);
+}

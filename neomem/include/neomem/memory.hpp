@@ -49,6 +49,10 @@ class Memory {
   std::vector<Placement> plan(std::span<const int64_t> labels, Milliseconds timeout);
   void commit(std::span<const uint64_t> ids, Milliseconds timeout);
 
+  // Policy "external"; each call ends a round.
+  void replace(uint32_t label, const BatchView& rows, Milliseconds timeout);
+  void truncate(uint32_t keep, Milliseconds timeout);
+
   std::map<uint32_t, uint32_t> fill(Milliseconds timeout);  // label -> records in this shard
   std::map<std::string, double> stats(Milliseconds timeout);
   void verify(Milliseconds timeout);  // throws CorruptRecord unless the shard is consistent

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "neomem/bytes.hpp"
@@ -63,6 +64,8 @@ class Policy {
   uint32_t append(uint32_t label);
   void relabel(uint32_t position, uint32_t label);
   void drop_last();
+  // Number of records in lists of positions by class; throws unless they are a partition of [0, number).
+  uint32_t claim_all(const std::vector<std::pair<uint32_t, std::vector<uint32_t>>>& classes) const;
   PolicyConfig config_;
 
  private:
@@ -70,6 +73,22 @@ class Policy {
   uint32_t size_ = 0;
   std::vector<uint32_t> labels_;
   std::vector<uint32_t> counts_;
+};
+
+// Content chosen elsewhere, such as by herding: records of a class have an order, those at its end leave first.
+// Offers store nothing.
+class ExternalPolicy : public Policy {
+ public:
+  using Policy::Policy;
+
+  // What removing a record does: its position is taken by the record at the last position, which is in use no more.
+  struct Removal {
+    uint32_t hole;
+    uint32_t last;
+  };
+  virtual Removal remove_last_of(uint32_t label) = 0;
+  virtual uint32_t add_to(uint32_t label) = 0;
+  virtual uint32_t member(uint32_t label, uint32_t index) const = 0;  // its position
 };
 
 std::unique_ptr<Policy> make_policy(const PolicyConfig& config);

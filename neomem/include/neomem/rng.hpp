@@ -15,8 +15,8 @@ Block philox(Block counter, std::array<uint32_t, 2> key);
 
 class Rng {
  public:
-  // `lane` tells apart several draws of one round (12 bits).
-  Rng(uint64_t seed, uint32_t rank, uint64_t round, Use use, uint16_t lane = 0);
+  // `lane` (below 2^24) tells apart several draws of one round; ranks are below 2^20.
+  Rng(uint64_t seed, uint32_t rank, uint64_t round, Use use, uint32_t lane = 0);
 
   uint64_t next();
 

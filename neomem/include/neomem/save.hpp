@@ -29,8 +29,8 @@ class SaveJob {
   SaveJob(const Shard& shard, ShardMeta meta, int fd, const std::string& name);
 
   uint64_t round() const { return meta_.round; }
-  // The slot that a position had in the job's round will be overwritten. From the engine's thread; never throws.
-  void before_overwrite(uint32_t position) noexcept { save(position); }
+  // A slot that was freed after the job's round will be overwritten. From the engine's thread; never throws.
+  void before_overwrite(uint32_t slot) noexcept;
   // Returns when everything is written (not yet synchronised); throws CheckpointError.
   void run();
   uint32_t checksum() const { return checksum_; }  // after `run`
@@ -43,6 +43,7 @@ class SaveJob {
   ShardMeta meta_;
   CheckpointWriter writer_;
   std::vector<uint32_t> slots_;               // of that round, by position
+  std::vector<uint32_t> positions_;           // of that round, by slot
   std::vector<std::atomic<uint8_t>> states_;  // by position
   uint32_t checksum_ = 0;
   Mutex mutex_;

@@ -48,6 +48,12 @@ class Shard {
   // plan, copy and commit.
   void offer(const BatchView& batch);
 
+  // Policy "external": makes the rows, in order, the content of a class, and ends a round. Throws SchemaError if
+  // they do not fit; nothing changed then.
+  void replace(uint32_t label, const BatchView& rows);
+  // Policy "external": keeps the first `keep` records of every class, and ends a round.
+  void truncate(uint32_t keep);
+
   uint64_t epoch() const { return epoch_; }
   const Schema& schema() const { return schema_; }
   const Policy& policy() const { return *policy_; }
@@ -86,11 +92,13 @@ class Shard {
   struct FreedSlot {
     uint64_t epoch;  // round in which it was freed; 0 never used
     uint32_t slot;
-    uint32_t position;  // that it was freed from
   };
   uint32_t take_slot();
   void free_slot(const FreedSlot& freed);
   void write_version(const Placement& placement, uint64_t epoch);
+  void copy_planned(const BatchView& batch);
+  ExternalPolicy& external();
+  void remove_last_of(uint32_t label);
   void put_back(uint32_t position, uint32_t label, const Record& record);
 
   Schema schema_;

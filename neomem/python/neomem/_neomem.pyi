@@ -175,6 +175,20 @@ class Memory:
     def commit(self, ids: Ids | None = None, timeout_ms: int = 60000) -> None:
         """Publish the rows that were planned and written to ``slots``."""
 
+    def replace(
+        self, label: int, batch: Mapping[str, Array], ids: Ids | None = None, timeout_ms: int = 60000
+    ) -> None:
+        """Make these rows, most important first, the content of a class in this shard; ends a round.
+
+        For policy ``external``, as with herding. Every rank ends its rounds equally often.
+
+        Raises:
+            SchemaError: They do not fit: more than ``candidates``, or than the shard has room for.
+        """
+
+    def truncate(self, keep: int, timeout_ms: int = 60000) -> None:
+        """Keep the first records of every class in this shard, at most ``keep``; ends a round."""
+
     def slots(self, field: str) -> Array:
         """A field of all slots of this shard, ``(slots, *shape)``, writable, strided."""
 
