@@ -166,7 +166,9 @@ class Memory:
     def sample(self, timeout_ms: int = 60000) -> Sample:
         """Draw at once, on the calling thread."""
 
-    def step(self, batch: Mapping[str, Array], labels: Labels, ids: Ids | None = None, timeout_ms: int = 60000) -> Sample:
+    def step(
+        self, batch: Mapping[str, Array], labels: Labels, ids: Ids | None = None, timeout_ms: int = 60000
+    ) -> Sample:
         """Take what the last step drew (nothing at first), offer this minibatch, start the next draw."""
 
     def plan(self, labels: Labels, timeout_ms: int = 60000) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -175,9 +177,7 @@ class Memory:
     def commit(self, ids: Ids | None = None, timeout_ms: int = 60000) -> None:
         """Publish the rows that were planned and written to ``slots``."""
 
-    def replace(
-        self, label: int, batch: Mapping[str, Array], ids: Ids | None = None, timeout_ms: int = 60000
-    ) -> None:
+    def replace(self, label: int, batch: Mapping[str, Array], ids: Ids | None = None, timeout_ms: int = 60000) -> None:
         """Make these rows, most important first, the content of a class in this shard; ends a round.
 
         For policy ``external``, as with herding. Every rank ends its rounds equally often.

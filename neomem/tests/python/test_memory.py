@@ -48,7 +48,7 @@ def test_records_come_back_whole_with_all_their_fields():
             assert len(set(sample.ids.tolist())) == len(sample)
             assert sample.round == step
         memory.verify()
-        assert memory.fill() == {label: 4 for label in range(10)}
+        assert memory.fill() == dict.fromkeys(range(10), 4)
         stats = memory.stats()
         assert stats["items"] == stats["capacity"] == 40
         assert stats["offered_rows"] == 50 * 32
@@ -78,7 +78,7 @@ def test_augmented_minibatch():
     with make(augmented=True) as memory:
         memory.offer(*batch(20))
         memory.prefetch()
-        fields, labels, ids = batch(9, 100)
+        fields, labels, _ids = batch(9, 100)
         memory.assemble(fields, labels)
         sample = memory.take()
         assert (sample.augmented_labels == np.concatenate([labels, sample.labels])).all()

@@ -1,280 +1,58 @@
-"""What plug-ins promise. Each class here is the contract of one room; a plug-in is a subclass in a file of its own."""
+"""What plug-ins promise. Each class here is the contract of one room; a plug-in is a subclass in a file of its own.
+
+The contracts of data and of communication have modules of their own, and are offered here as well.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rehearse.core.config import PluginConfig
+from rehearse.core.data_protocols import (
+    Dataset,
+    DatasetInfo,
+    LoadedMinibatch,
+    Loader,
+    Origin,
+    Progress,
+    Scenario,
+    Split,
+    Stream,
+    TaskSpec,
+)
+from rehearse.core.rank_protocols import Communicator, DistributedOptimizer, ReduceOp
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from rehearse.core.batch import Batch
     from rehearse.core.experiment import Regime
     from rehearse.core.rehearsal import BufferConfig
-    from rehearse.core.world import World
 
-ReduceOp = Literal["mean", "sum", "min", "max"]
-
-
-class DistributedOptimizer(Protocol):
-    """An optimiser whose gradients are averaged over ranks before it steps."""
-
-    param_groups: list[dict[str, Any]]
-
-    def synchronize(self) -> None:
-        """Wait until every gradient is the mean over ranks."""
-
-    def accumulate(self) -> AbstractContextManager[None]:
-        """Backward passes inside add to the gradients; the pass that ends the step comes after."""
-
-    def step(self) -> None:
-        """Update the parameters with the averaged gradients."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-
-    def reset_state(self) -> None:
-        """Forget momentum and every other state, as a new optimiser would."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """State of the wrapped optimiser."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of the wrapped optimiser."""
-
-
-class Communicator(ABC):
-    """How ranks talk. Every method is collective: all ranks call it in the same order.
-
-    A lost peer raises CommunicationError, within seconds, on every surviving rank.
-    """
-
-    Config: ClassVar[type[PluginConfig]]
-    world: World
-
-    @abstractmethod
-    def __init__(self, config: PluginConfig, world: World) -> None:
-        """Join the other ranks.
-
-        Raises:
-            MissingDependencyError: The library behind it is not installed.
-            CommunicationError: The other ranks do not answer.
-        """
-
-    @abstractmethod
-    def allreduce(self, tensor: Tensor, op: ReduceOp = "mean") -> Tensor:
-        """Reduce over ranks; a new tensor, bit-identical on all ranks, same shape and dtype."""
-
-    @abstractmethod
-    def broadcast(self, tensor: Tensor, root: int = 0) -> None:
-        """Overwrite the tensor in place with the root's."""
-
-    @abstractmethod
-    def gather_objects(self, value: Any) -> list[Any]:
-        """Every rank's value, in rank order, on every rank."""
-
-    @abstractmethod
-    def gather_rows(self, rows: Tensor) -> list[Tensor]:
-        """Every rank's rows, in rank order, on every rank; first dimensions may differ, 0 included."""
-
-    @abstractmethod
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-
-    @abstractmethod
-    def wrap_optimizer(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> DistributedOptimizer:
-        """Average gradients over ranks while the backward pass runs."""
-
-    @abstractmethod
-    def abort(self, exit_code: int) -> None:
-        """End this process at once, so that no peer waits for it; the launcher ends the others."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Leave the group in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetInfo:
-    """What the rest of a run must know of a dataset.
-
-    Attributes:
-        num_classes: Width of the classifier's head.
-        input_shape: Shape of one sample as stored, ``(C, H, W)``.
-        input_dtype: NumPy name of the stored dtype, such as ``uint8``.
-        mean: Per channel, of inputs scaled to 0–1.
-        std: Per channel, of inputs scaled to 0–1.
-        augmentation: What the device does to training inputs.
-    """
-
-    num_classes: int
-    input_shape: tuple[int, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    input_dtype: str = "uint8"
-    augmentation: Literal["none", "flip", "crop_flip"] = "none"
-
-
-class Split(Protocol):
-    """The training or the test samples of a dataset."""
-
-    labels: NDArray[np.int64]
-
-    def fetch(self, indices: Sequence[int], seed: int | None) -> NDArray[Any]:
-        """Samples at ``indices`` as ``(n, C, H, W)`` in the stored dtype.
-
-        Args:
-            indices: Positions in the split; may be empty.
-            seed: Seeds random crops of file-based training sets; None takes the evaluation crop.
-
-        Raises:
-            DataError: A sample cannot be read; names the file.
-        """
-
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with (what, bytes or items done, all of them or None)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where staged files came from.
-
-    Attributes:
-        source: Addresses, or kind and name of what the user had.
-        verified: Whether official checksums covered the whole source.
-    """
-
-    source: str
-    verified: bool
-
-
-class Dataset(ABC):
-    """Where samples come from."""
-
-    Config: ClassVar[type[PluginConfig]]
-
-    @classmethod
-    @abstractmethod
-    def stage(cls, config: PluginConfig, root: Path, source: Path | None, progress: Progress) -> Origin:
-        """Put the verified files of the dataset into the empty folder ``root``.
-
-        Args:
-            config: The plug-in's options.
-            root: Folder that the caller renames to its final place afterwards.
-            source: Folder or archive that the user already has; None downloads.
-            progress: Called while files arrive.
-
-        Raises:
-            DataError: No network, wrong checksum, missing folder or unreadable image; says how to go on.
-        """
-
-    @abstractmethod
-    def __init__(self, config: PluginConfig, root: Path) -> None:
-        """Open staged files below ``root``."""
-
-    info: DatasetInfo
-
-    @abstractmethod
-    def split(self, train: bool) -> Split:
-        """The training or the test samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
-    """One task of the stream.
-
-    Attributes:
-        id: Position in the stream, from 0.
-        train: Positions of its training samples, ``(n,)`` int64.
-        test: Positions of its test samples, ``(n,)`` int64.
-        classes: Class labels that appear in it, after the scenario's renumbering.
-    """
-
-    id: int
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-    classes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A dataset as tasks.
-
-    Attributes:
-        tasks: In order of training.
-        class_map: ``class_map[original label]`` is the label used in training, int64.
-    """
-
-    tasks: tuple[TaskSpec, ...]
-    class_map: NDArray[np.int64]
-
-
-class Scenario(ABC):
-    """How a dataset becomes a stream of tasks."""
-
-    Config: ClassVar[type[PluginConfig]]
-
-    @abstractmethod
-    def __init__(self, config: PluginConfig) -> None:
-        """Keep the options."""
-
-    @abstractmethod
-    def split(
-        self, train_labels: NDArray[np.int64], test_labels: NDArray[np.int64], num_classes: int, seed: int
-    ) -> Stream:
-        """Divide the samples among tasks.
-
-        Raises:
-            DataError: A task would be empty.
-        """
-
-
-class Loader(ABC):
-    """How samples reach a rank: minibatches of stored samples, on the host."""
-
-    Config: ClassVar[type[PluginConfig]]
-
-    @abstractmethod
-    def __init__(self, config: PluginConfig, split: Split, labels: NDArray[np.int64]) -> None:
-        """Keep the split; ``labels`` are its labels after the scenario's renumbering."""
-
-    @abstractmethod
-    def minibatches(self, steps: Sequence[NDArray[np.int64]], seed: int | None) -> Iterator[LoadedMinibatch]:
-        """Yield one minibatch per entry of ``steps``, in order, those of no samples included.
-
-        Args:
-            steps: This rank's positions for each step.
-            seed: Seeds random crops; None for evaluation.
-        """
-
-    def close(self) -> None:
-        """Stop background workers."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedMinibatch:
-    """What a loader yields: host tensors with n rows.
-
-    Attributes:
-        inputs: ``(n, C, H, W)`` in the stored dtype.
-        labels: ``(n,)`` int64.
-        indices: ``(n,)`` int64 positions in the split.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    indices: Tensor
-    targets: dict[str, Tensor] = field(default_factory=dict)
+__all__ = [
+    "Backbone",
+    "Buffer",
+    "BufferSpec",
+    "Communicator",
+    "Dataset",
+    "DatasetInfo",
+    "DistributedOptimizer",
+    "LoadedMinibatch",
+    "Loader",
+    "Origin",
+    "Progress",
+    "RecordField",
+    "ReduceOp",
+    "Scenario",
+    "Split",
+    "Strategy",
+    "StrategyContext",
+    "Stream",
+    "TaskSpec",
+]
 
 
 class Backbone(ABC):
