@@ -36,7 +36,7 @@ def test_warmup_rises_linearly_by_step_to_the_scaled_rate():
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == pytest.approx(0.1 + 0.3 / 2)
     assert rates[20:] == pytest.approx([0.4] * 5)
-    steps = [late - early for early, late in itertools.pairwise(rates)]
+    steps = [late - early for early, late in itertools.pairwise(rates[:21])]
     assert steps == pytest.approx([0.3 / 20] * 20)
 
 
