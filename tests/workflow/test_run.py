@@ -1,6 +1,7 @@
 """The workflow for real, on a campaign of two small cells."""
 
 import copy
+import json
 
 import pytest
 
@@ -79,6 +80,13 @@ def test_a_run_tells_its_progress_and_names_what_it_made(made):
     assert said.rstrip().endswith(
         "campaign small, 2 cells:\n  results/figures/small/accuracy_per_task.pdf\n  results/report.html"
     )
+
+
+@pytest.mark.slow
+def test_each_rank_computes_with_the_threads_of_its_share(made):
+    """Snakemake gives the threads of the whole job to MKL's variable, which torch obeys before OpenMP's."""
+    provenance = json.loads((made[0].folder / "results/cells/small" / ER / "provenance.json").read_text("utf-8"))
+    assert [rank["num_threads"] for rank in provenance["ranks"]] == [1, 1]
 
 
 @pytest.mark.slow

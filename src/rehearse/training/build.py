@@ -10,6 +10,7 @@ from torch import nn
 
 from rehearse.core import registry
 from rehearse.core.cell import Cell
+from rehearse.core.combinations import check_cell
 from rehearse.core.config import CommunicatorSection, plugin_config
 from rehearse.core.errors import ConfigError
 from rehearse.core.experiment import Experiment, Regime
@@ -73,8 +74,11 @@ def build_communicator(cell: Cell, world: World) -> Communicator:
     """Join the other ranks; one rank needs no library.
 
     Raises:
-        ConfigError: The launcher started another number of ranks than the cell asks for.
+        ConfigError: The launcher started another number of ranks than the cell asks for, or parts of the
+            cell cannot go together.
     """
+    if problems := check_cell(cell):
+        raise ConfigError("; ".join(problems))
     if world.num_ranks != cell.num_ranks:
         raise ConfigError(
             f"the configuration is for {cell.num_ranks} ranks ({cell.scaling}), but {world.launcher} started "
@@ -122,7 +126,7 @@ def build_run(cell: Cell, communicator: Communicator, dataset_dir: Path) -> Run:
         preprocess=preprocess,
         model=model,
         strategy=strategy,
-        buffer=_build_buffer(experiment, strategy, data, communicator),
+        buffer=_build_buffer(experiment, data, communicator),
         optimizer=communicator.wrap_optimizer(optimizer, model),
         regime=regime,
     )
@@ -157,14 +161,10 @@ def _build_strategy(experiment: Experiment, model: nn.Module, communicator: Comm
     return kind(plugin_config(experiment.strategy), context)
 
 
-def _build_buffer(experiment: Experiment, strategy: Strategy, data: Data, communicator: Communicator) -> Buffer | None:
+def _build_buffer(experiment: Experiment, data: Data, communicator: Communicator) -> Buffer | None:
     section = experiment.buffer
-    if not strategy.rehearses:
-        if section is not None:
-            raise ConfigError(f"buffer: {experiment.strategy.name} does not rehearse; leave the buffer out")
-        return None
     if section is None:
-        raise ConfigError(f"buffer: {experiment.strategy.name} rehearses and needs one, for example name: python")
+        return None
     kind: type[Buffer] = registry.get("buffers", section.name)
     config = plugin_config(section)
     assert isinstance(config, BufferConfig)
