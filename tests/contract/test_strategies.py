@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,24 +14,28 @@ from rehearse.core.config import StrategySection, plugin_config
 from rehearse.core.protocols import StrategyContext
 from rehearse.core.world import World
 from rehearse.training.criteria import cross_entropy
+from support.fake_ranks import run_fake_ranks
 
 NAMES = registry.names("strategies")
 CLASSES = 4
 
 
+torch.manual_seed(0)
+NETWORK = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+
+
 def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+    return copy.deepcopy(NETWORK)
 
 
-def strategy(name, model):
+def single():
     communicator = registry.get("communicators", "single")
-    context = StrategyContext(
-        model=model,
-        criterion=cross_entropy,
-        communicator=communicator(communicator.Config(name="single"), World()),
-    )
-    return registry.get("strategies", name)(plugin_config(StrategySection(name=name)), context)
+    return communicator(communicator.Config(name="single"), World())
+
+
+def strategy(name, model, communicator=None, **options):
+    context = StrategyContext(model=model, criterion=cross_entropy, communicator=communicator or single())
+    return registry.get("strategies", name)(plugin_config(StrategySection(name=name, **options)), context)
 
 
 def samples(count, seed):
@@ -42,12 +47,18 @@ def batch(inputs, labels, num_global, num_ranks):
     return Batch(inputs=inputs, labels=labels, num_global=num_global, num_ranks=num_ranks)
 
 
-def gradient(name, minibatch, representatives):
+def gradient(name, minibatch, representatives, communicator=None):
+    """The gradient that the optimiser steps along, averaged over ranks as the loop does."""
     model = network()
-    loss = strategy(name, model).loss(minibatch, representatives)
+    communicator = communicator or single()
+    subject = strategy(name, model, communicator)
+    loss = subject.loss(minibatch, representatives)
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
+    for parameter in model.parameters():
+        parameter.grad.copy_(communicator.allreduce(parameter.grad))
+    subject.adjust_gradients()
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
@@ -56,29 +67,32 @@ def gradient(name, minibatch, representatives):
 @pytest.mark.parametrize("num_samples", [12, 13, 3])
 @pytest.mark.parametrize("per_rank", [0, 5])
 def test_ranks_together_have_the_gradient_of_one_rank_with_a_larger_minibatch(name, num_ranks, num_samples, per_rank):
+    """Also where a rank has no samples of its own."""
     inputs, labels = samples(num_samples, seed=1)
-    past_inputs, past_labels = samples(per_rank * num_ranks, seed=2)
     past_total = per_rank * num_ranks
+    past_inputs, past_labels = samples(past_total, seed=2)
     expected = gradient(name, batch(inputs, labels, num_samples, 1), batch(past_inputs, past_labels, past_total, 1))
-    shares = []
-    for rank in range(num_ranks):
+
+    def on_rank(communicator):
+        rank = communicator.world.rank
         mine, past = slice(rank, None, num_ranks), slice(rank * per_rank, (rank + 1) * per_rank)
-        if len(labels[mine]) + len(past_labels[past]) == 0:
-            shares.append(torch.zeros_like(expected))
-            continue
-        shares.append(
-            gradient(
-                name,
-                batch(inputs[mine], labels[mine], num_samples, num_ranks),
-                batch(past_inputs[past], past_labels[past], past_total, num_ranks),
-            )
+        return gradient(
+            name,
+            batch(inputs[mine], labels[mine], num_samples, num_ranks),
+            batch(past_inputs[past], past_labels[past], past_total, num_ranks),
+            communicator,
         )
-    torch.testing.assert_close(torch.stack(shares).mean(0), expected, atol=1e-6, rtol=1e-4)
+
+    found = run_fake_ranks(num_ranks, on_rank)
+    assert all(torch.equal(other, found[0]) for other in found)
+    torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_representatives_matter_to_strategies_that_rehearse_and_only_to_them(name):
-    minibatch, representatives = batch(*samples(8, 1), 8, 1), batch(*samples(5, 2), 5, 1)
+    # The same inputs with another label: a past that the minibatch's gradient is sure to oppose.
+    minibatch = replace(batch(*samples(8, 1), 8, 1), labels=torch.full((8,), 0))
+    representatives = replace(minibatch, labels=torch.full((8,), 1))
     nothing = batch(*samples(0, 2), 0, 1)
     differs = not torch.allclose(gradient(name, minibatch, representatives), gradient(name, minibatch, nothing))
     assert differs == registry.get("strategies", name).rehearses

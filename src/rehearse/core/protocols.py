@@ -6,7 +6,8 @@ The contracts of data and of communication have modules of their own, and are of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -82,6 +83,18 @@ class StrategyContext:
     communicator: Communicator
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the network into evaluation mode, and each of its layers back into the mode it was in."""
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
 class Strategy(ABC):
     """How forgetting is fought: says what the loss of a step is; the loop owns the rest.
 
@@ -108,17 +121,37 @@ class Strategy(ABC):
     def begin_task(self, task: TaskSpec) -> None:
         """Called before a task's first minibatch."""
 
+    def outputs(self, batch: Batch) -> Tensor:
+        """The network's outputs, ``(n, num_classes)``.
+
+        Without samples they are empty, but still give every parameter a gradient of zero, so that a
+        rank which ran out takes part in the step.
+        """
+        if len(batch):
+            outputs: Tensor = self.model(batch.inputs)
+            return outputs
+        with evaluating(self.model):
+            outputs = self.model(batch.inputs.new_zeros(1, *batch.inputs.shape[1:]))
+        return outputs[:0]
+
+    def mean_loss(self, batch: Batch) -> Tensor:
+        """This rank's share of the criterion's mean over the samples of all ranks."""
+        return batch.mean(self.criterion(self.outputs(batch), batch))
+
     @abstractmethod
     def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
-        """This rank's share of the loss, a scalar; build it with ``Batch.mean``.
+        """This rank's share of the loss, a scalar; build it with ``outputs`` and ``Batch.mean``.
 
         Args:
-            minibatch: b samples of the current task, normalised, on the device.
+            minibatch: b samples of the current task, normalised, on the device; none where a rank ran out.
             representatives: r samples drawn in the previous round; of length 0 before the first.
         """
 
     def adjust_gradients(self) -> None:
-        """Change the gradients after they were averaged over ranks and before the optimiser steps."""
+        """Change the gradients after they were averaged over ranks and before the optimiser steps.
+
+        Called in every step on every rank, after ``loss``, so it may be collective.
+        """
 
     def end_task(self, task: TaskSpec) -> None:
         """Called after a task's last minibatch."""

@@ -30,5 +30,4 @@ class Er(Strategy):
     rehearses = True
 
     def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
-        augmented = minibatch.concat(representatives)
-        return augmented.mean(self.criterion(self.model(augmented.inputs), augmented))
+        return self.mean_loss(minibatch.concat(representatives))

@@ -36,4 +36,4 @@ class Vanilla(Strategy):
         return self.config.reset_state_dict
 
     def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
-        return minibatch.mean(self.criterion(self.model(minibatch.inputs), minibatch))
+        return self.mean_loss(minibatch)

@@ -31,6 +31,7 @@ from rehearse.core.world import World
 from rehearse.training.criteria import cross_entropy
 from rehearse.training.data import Data, load_data
 from rehearse.training.evaluate import Evaluator
+from rehearse.training.normalization import tolerate_lone_samples
 from rehearse.training.optim import build_optimizer
 from rehearse.training.parameters import broadcast_model
 from rehearse.training.preprocess import Preprocessor
@@ -152,6 +153,7 @@ def _build_model(experiment: Experiment, data: Data, device: torch.device) -> tu
     kind: type[Backbone] = registry.get("backbones", experiment.backbone.name)
     torch.manual_seed(derive_seed(experiment.seed, "weights"))
     model = kind.build(plugin_config(experiment.backbone), data.info.input_shape, data.info.num_classes)
+    tolerate_lone_samples(model)
     return model.to(device), experiment.training.regime or kind.regime
 
 

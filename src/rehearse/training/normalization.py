@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from weakref import WeakSet
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rehearse.core.protocols import Communicator
 
@@ -20,25 +18,28 @@ def average_running_statistics(model: nn.Module, communicator: Communicator) -> 
             buffer.copy_(communicator.allreduce(buffer, "mean"))
 
 
-@contextmanager
-def usable_statistics(model: nn.Module, num_samples: int) -> Iterator[None]:
-    """Normalise a lone sample with the running statistics.
+def tolerate_lone_samples(model: nn.Module) -> None:
+    """Normalise with the running statistics where a channel has one value only.
 
     The last minibatch of an epoch may hold one sample, whose own variance is undefined for 1×1
     feature maps; torch refuses it. The sample is still trained.
     """
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    if num_samples != 1:
-        layers = []
-    for layer in layers:
-        layer.eval()
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.train()
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.register_forward_pre_hook(_use_running_statistics)
+            layer.register_forward_hook(_use_own_statistics, always_call=True)
 
 
-def zero_loss(model: nn.Module) -> torch.Tensor:
-    """A loss that gives every parameter a zero gradient, for a rank without samples in a step."""
-    return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
+_lone: WeakSet[nn.Module] = WeakSet()
+
+
+def _use_running_statistics(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if layer.training and inputs[0].numel() == layer.num_features:
+        layer.training = False
+        _lone.add(layer)
+
+
+def _use_own_statistics(layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
+    if layer in _lone:
+        layer.training = True
+        _lone.remove(layer)

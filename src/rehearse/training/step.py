@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from rehearse.core.batch import Batch
 from rehearse.core.protocols import Buffer, DistributedOptimizer, LoadedMinibatch, Strategy
 from rehearse.core.world import World
-from rehearse.training.normalization import usable_statistics, zero_loss
 from rehearse.training.preprocess import Preprocessor
 from rehearse.training.seeds import generator
 from rehearse.training.timing import PhaseTimer
@@ -87,10 +86,8 @@ class TrainStep:
         )
 
     def _train(self, minibatch: Batch, representatives: Batch) -> Tensor:
-        num_samples = len(minibatch) + len(representatives)
         self.optimizer.zero_grad()
-        with usable_statistics(self.model, num_samples):
-            loss = self.strategy.loss(minibatch, representatives) if num_samples else zero_loss(self.model)
+        loss = self.strategy.loss(minibatch, representatives)
         loss.backward()
         self.optimizer.synchronize()
         self.strategy.adjust_gradients()
