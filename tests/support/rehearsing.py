@@ -9,10 +9,11 @@ from rehearse.core.protocols import BufferSpec, RecordField
 
 FIELDS = {"inputs": RecordField(dtype="uint8", shape=(1, 2, 4))}
 WITH_LOGITS = {**FIELDS, "logits": RecordField(dtype="float16", shape=(3,))}
+BATCH_SIZE = 64
 
 
 def spec(budget, num_classes=10, seed=1, fields=FIELDS):
-    return BufferSpec(fields=fields, num_classes=num_classes, budget=budget, seed=seed)
+    return BufferSpec(fields=fields, num_classes=num_classes, budget=budget, seed=seed, batch_size=BATCH_SIZE)
 
 
 def buffer(communicator, budget, name="python", num_classes=10, seed=1, fields=FIELDS, **options):

@@ -164,7 +164,7 @@ def _build_buffer(experiment: Experiment, strategy: Strategy, data: Data, commun
             raise ConfigError(f"buffer: {experiment.strategy.name} does not rehearse; leave the buffer out")
         return None
     if section is None:
-        raise ConfigError(f"buffer: {experiment.strategy.name} rehearses and needs one, for example name: python")
+        raise ConfigError(f"buffer: {experiment.strategy.name} rehearses and needs one, for example name: neomem")
     kind: type[Buffer] = registry.get("buffers", section.name)
     config = plugin_config(section)
     assert isinstance(config, BufferConfig)
@@ -173,6 +173,7 @@ def _build_buffer(experiment: Experiment, strategy: Strategy, data: Data, commun
         num_classes=data.info.num_classes,
         budget=config.num_slots(len(data.train_labels)),
         seed=derive_seed(experiment.seed, "buffer"),
+        batch_size=experiment.training.batch_size,
     )
     logger.info("buffer: %d slots over %d ranks", spec.budget, communicator.world.num_ranks)
     return kind(config, spec, communicator)
