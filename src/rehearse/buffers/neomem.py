@@ -138,7 +138,7 @@ class NeomemBuffer(Buffer):
         }
 
     def content_sha256(self) -> str:
-        """Digest of all that decides how this rank's shard goes on: representatives, policy, counters."""
+        """Digest of all that is saved of this rank's shard: representatives, policy, counters."""
         self._collect(_TIMEOUT_S)
         return hashlib.sha256(self._rounds.dump().numpy().tobytes()).hexdigest()
 

@@ -209,6 +209,10 @@ class Buffer(ABC):
         """Number of representatives in this rank's shard, by class."""
 
     @abstractmethod
+    def content_sha256(self) -> str:
+        """Digest of this rank's shard, the same where runs that did the same hold the same."""
+
+    @abstractmethod
     def stats(self) -> dict[str, float]:
         """Counters, sizes in bytes and times in seconds, unit in the key."""
 
