@@ -260,7 +260,7 @@ def test_times_of_the_stages_are_told():
             return rehearsal.stats(), rehearsal.background_phases()
 
     stats, phases = run_fake_ranks(1, run)[0]
-    assert set(phases) == {"populate", "plan", "fetch"}
+    assert set(phases) == {"populate", "plan", "copy"}
     for phase in (*phases, "wait"):
         assert 0 < stats[f"{phase}_p50_s"] <= stats[f"{phase}_p99_s"] <= stats[f"{phase}_s"]
 

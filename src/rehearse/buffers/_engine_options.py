@@ -33,7 +33,8 @@ class EngineConfig(BufferConfig):
     )
     transport: Literal["auto", "local", "shm", "tcp", "ofi"] = Field(
         default="auto",
-        description="How other ranks' shards are read; `auto` is shared memory on one node, else the network.",
+        description="How other ranks' shards are read; `auto` is shared memory on one node, else the network; "
+        "`local` is for ranks that are threads.",
     )
     bind: str = Field(
         default="127.0.0.1", description="Address or interface that tcp listens on; the network's on several nodes."

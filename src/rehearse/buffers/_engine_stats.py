@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rehearse.core.records import PhaseTimes
 
-# Our phase → the engine's stage.
-_STAGES = {"populate": "offer", "plan": "plan", "fetch": "copy", "copy": "assemble", "wait": "wait"}
+# Our phase → the engine's stages. Records of mapped memory are copied, others fetched; minibatches are copied.
+_STAGES = {
+    "populate": ("offer",),
+    "plan": ("plan",),
+    "fetch": ("fetch",),
+    "copy": ("copy", "assemble"),
+    "wait": ("wait",),
+}
 _BACKGROUND = ("populate", "plan", "fetch", "copy")
 _COUNTS = {
     "budget_slots": "budget",
@@ -37,24 +43,30 @@ def counts_of(report: Mapping[str, float]) -> dict[str, int]:
 
 
 def seconds_of(report: Mapping[str, float]) -> dict[str, float]:
-    """``<phase>_s`` since the start, ``<phase>_p50_s`` and ``<phase>_p99_s`` over the last 1024 rounds."""
+    """``<phase>_s`` since the start, ``<phase>_p50_s`` and ``<phase>_p99_s`` over the last 1024 rounds.
+
+    A percentile of two stages is the sum of theirs.
+    """
     return {
-        f"{phase}{ours}_s": report.get(f"{stage}_{theirs}_us", 0.0) / 1e6
-        for phase, stage in _STAGES.items()
+        f"{phase}{ours}_s": _sum_us(report, stages, theirs) / 1e6
+        for phase, stages in _STAGES.items()
         for ours, theirs in (("", "total"), ("_p50", "p50"), ("_p99", "p99"))
     }
 
 
 def background_phases_of(report: Mapping[str, float]) -> dict[str, PhaseTimes]:
-    """Times of the phases that the engine's thread spent beside the training steps."""
-    stages = {phase: _STAGES[phase] for phase in _BACKGROUND}
+    """Times of the phases that the engine's thread spent beside the training steps; those that took place."""
     return {
         phase: PhaseTimes(
-            mean_ms=report[f"{stage}_total_us"] / report[f"{stage}_count"] / 1e3,
-            p50_ms=report[f"{stage}_p50_us"] / 1e3,
-            p99_ms=report[f"{stage}_p99_us"] / 1e3,
-            total_s=report[f"{stage}_total_us"] / 1e6,
+            mean_ms=_sum_us(report, stages, "total") / rounds / 1e3,
+            p50_ms=_sum_us(report, stages, "p50") / 1e3,
+            p99_ms=_sum_us(report, stages, "p99") / 1e3,
+            total_s=_sum_us(report, stages, "total") / 1e6,
         )
-        for phase, stage in stages.items()
-        if report[f"{stage}_count"]
+        for phase, stages in _STAGES.items()
+        if phase in _BACKGROUND and (rounds := max(report.get(f"{stage}_count", 0) for stage in stages))
     }
+
+
+def _sum_us(report: Mapping[str, float], stages: Iterable[str], what: str) -> float:
+    return sum(report.get(f"{stage}_{what}_us", 0.0) for stage in stages)

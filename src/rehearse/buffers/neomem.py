@@ -118,7 +118,7 @@ class NeomemBuffer(Buffer):
 
         ``bytes`` is all that this rank reserved, ``bytes_exchanged`` what it read from other ranks.
         ``populate`` is spent on storing candidates, ``plan`` on waiting for all ranks and choosing, ``fetch``
-        on copying representatives, ``copy`` on placing minibatches; ``wait`` is what training waited.
+        on reading over the network, ``copy`` on copying in memory; ``wait`` is what training waited.
         """
         report = self._rounds.report()
         counts = counts_of(report)
