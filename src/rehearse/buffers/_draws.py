@@ -1,6 +1,6 @@
-"""Random choices that depend on (seed, purpose, round, rank) only.
+"""Random choices that depend on (seed, purpose, round, rank, number) only.
 
-A counter-based generator needs no state of its own: the same four integers give the same choices
+A counter-based generator needs no state of its own: the same integers give the same choices
 at any time and on any rank. So a resumed run continues exactly, and each rank can compute what
 every other rank draws without asking it.
 """
@@ -29,14 +29,14 @@ class Purpose(IntEnum):
 class Draws:
     """Unbiased choices from the Philox4x64-10 sequence with key (seed, purpose).
 
-    The sequence is that of the counter blocks (j, round, rank, 0) for j = 1, 2, …, four 64-bit
+    The sequence is that of the counter blocks (j, round, rank, number) for j = 1, 2, …, four 64-bit
     words each (Salmon et al., «Parallel random numbers: as easy as 1, 2, 3», SC 2011).
     """
 
-    def __init__(self, seed: int, purpose: Purpose, round_number: int, rank: int) -> None:
+    def __init__(self, seed: int, purpose: Purpose, round_number: int, rank: int, number: int = 0) -> None:
         # NumPy would turn a plain list with large integers into floats, and lose the seed's low bits.
         key = np.array([seed, int(purpose)], dtype=np.uint64)
-        counter = np.array([0, round_number, rank, 0], dtype=np.uint64)
+        counter = np.array([0, round_number, rank, number], dtype=np.uint64)
         self._generator = np.random.Philox(key=key, counter=counter)
         self._words: list[int] = []
 

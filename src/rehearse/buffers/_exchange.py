@@ -27,7 +27,7 @@ def gather_counts(communicator: Communicator, round_number: int, size: int) -> l
     return [int(row[0, 1]) for row in rows]
 
 
-def fetch(communicator: Communicator, shard: Shard, union: Union, drawn: list[list[int]]) -> tuple[Tensor, int]:
+def fetch(communicator: Communicator, shard: Shard, union: Union, drawn: list[list[list[int]]]) -> tuple[list[Tensor], int]:
     """This rank's representatives; collective.
 
     Every rank contributes what any rank drew from its shard, each representative once.
@@ -36,16 +36,16 @@ def fetch(communicator: Communicator, shard: Shard, union: Union, drawn: list[li
         communicator: Joins the ranks.
         shard: This rank's.
         union: All shards.
-        drawn: Numbers in the union that each rank drew, in rank order.
+        drawn: Numbers in the union that each rank drew, in rank order, draw by draw.
 
     Returns:
-        ``(n, row_bytes)`` uint8 in the order of this rank's draw, and the bytes that other ranks sent.
+        For each of this rank's draws ``(n, row_bytes)`` uint8 in its order; the bytes that other ranks sent.
     """
     rank = communicator.world.rank
-    wanted = sorted({number for numbers in drawn for number in numbers})
+    wanted = sorted({number for draws in drawn for numbers in draws for number in numbers})
     own = shard.pack(union.slots_of(rank, wanted))
     # Shards follow each other in rank order, so the gathered rows lie as `wanted` does.
     rows = torch.cat(communicator.gather_rows(own))
     place = {number: index for index, number in enumerate(wanted)}
-    mine = torch.tensor([place[number] for number in drawn[rank]], dtype=torch.int64)
-    return rows.index_select(0, mine), rows.nbytes - own.nbytes
+    mine = [torch.tensor([place[number] for number in numbers], dtype=torch.int64) for numbers in drawn[rank]]
+    return [rows.index_select(0, places) for places in mine], rows.nbytes - own.nbytes

@@ -41,10 +41,10 @@ class AutoBuffer(Buffer):
     def offer(self, minibatch: Batch) -> None:
         self._chosen.offer(minibatch)
 
-    def take(self, timeout_s: float = 60.0) -> Batch:
+    def take(self, timeout_s: float = 60.0) -> tuple[Batch, ...]:
         return self._chosen.take(timeout_s)
 
-    def exchange(self, minibatch: Batch, upcoming: Batch | None = None) -> tuple[Batch, Batch]:
+    def exchange(self, minibatch: Batch, upcoming: Batch | None = None) -> tuple[Batch, tuple[Batch, ...]]:
         return self._chosen.exchange(minibatch, upcoming)
 
     def fill(self) -> dict[int, int]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from torch import Tensor
+
 from rehearse.buffers._draws import MAX_SEED, Draws, Purpose, Union
 from rehearse.buffers._exchange import fetch, gather_counts
 from rehearse.buffers._identity import check_identity, identity
@@ -54,8 +56,8 @@ class PythonBuffer(Buffer):
         self._shard = Shard(capacity, Layout(spec.fields))
         self._policy = self._new_policy()
         self._round = 0
-        self._drawn = self._shard.pack([])
-        self._num_drawn_global = 0
+        self._drawn = [self._shard.pack([]) for _ in spec.draws]
+        self._num_drawn_global = [0 for _ in spec.draws]
         self._counts: Counter[str] = Counter()
         self._seconds = {"populate_s": 0.0, "plan_s": 0.0, "fetch_s": 0.0}
 
@@ -71,16 +73,9 @@ class PythonBuffer(Buffer):
         self._draw()
         self._round += 1
 
-    def take(self, timeout_s: float = 60.0) -> Batch:
-        """Representatives of the last round in new memory; there is nothing to wait for."""
-        labels, fields = self._shard.layout.unpack(self._drawn)
-        return Batch(
-            inputs=fields.pop("inputs"),
-            labels=labels,
-            targets=fields,
-            num_global=self._num_drawn_global,
-            num_ranks=self._world.num_ranks,
-        )
+    def take(self, timeout_s: float = 60.0) -> tuple[Batch, ...]:
+        """Each draw of the last round in new memory; there is nothing to wait for."""
+        return tuple(map(self._batch, self._drawn, self._num_drawn_global))
 
     def fill(self) -> dict[int, int]:
         return self._shard.fill()
@@ -113,8 +108,8 @@ class PythonBuffer(Buffer):
             "round": self._round,
             "counters": {name: self._counts[name] for name in _COUNTERS},
             "policy": self._policy.state_dict(),
-            "drawn": self._drawn.clone(),
-            "num_drawn_global": self._num_drawn_global,
+            "drawn": [rows.clone() for rows in self._drawn],
+            "num_drawn_global": list(self._num_drawn_global),
             **self._shard.state_dict(),
         }
 
@@ -128,8 +123,8 @@ class PythonBuffer(Buffer):
         self._shard.load_state_dict(state["labels"], state["fields"], state["slots_by_class"])
         self._policy = self._new_policy()
         self._policy.load_state_dict(state["policy"])
-        self._drawn = state["drawn"].clone()
-        self._num_drawn_global = int(state["num_drawn_global"])
+        self._drawn = [rows.clone() for rows in state["drawn"]]
+        self._num_drawn_global = [int(number) for number in state["num_drawn_global"]]
         self._round = int(state["round"])
         self._counts = Counter({name: int(state["counters"][name]) for name in _COUNTERS})
 
@@ -142,26 +137,41 @@ class PythonBuffer(Buffer):
         self._counts["inserted"] += insertion.num_inserted
         self._counts["evicted"] += insertion.num_evicted
 
+    def _batch(self, rows: Tensor, num_global: int) -> Batch:
+        labels, fields = self._shard.layout.unpack(rows)
+        return Batch(
+            inputs=fields.pop("inputs"),
+            labels=labels,
+            targets=fields,
+            num_global=num_global,
+            num_ranks=self._world.num_ranks,
+        )
+
     def _draw(self) -> None:
-        rank, num_drawn = self._world.rank, self._config.num_representatives
         with self._timed("plan_s"):
             counts = gather_counts(self._communicator, self._round, self._shard.size)
-        if self._config.scope == "local":
-            slots = Union([counts[rank]]).draw(num_drawn, self._draws_of(rank))
-            self._drawn = self._shard.pack(slots)
-            self._num_drawn_global = sum(min(num_drawn, count) for count in counts)
-        else:
-            with self._timed("plan_s"):
+            if self._config.scope == "local":
+                own = Union([counts[self._world.rank]])
+                drawn = self._draw_from(own, self._world.rank)
+                self._num_drawn_global = [sum(min(size, count) for count in counts) for size in self._spec.draws]
+            else:
                 union = Union(counts)
-                drawn = [union.draw(num_drawn, self._draws_of(peer)) for peer in range(len(counts))]
-            with self._timed("fetch_s"):
-                self._drawn, received_bytes = fetch(self._communicator, self._shard, union, drawn)
-            self._num_drawn_global = sum(len(numbers) for numbers in drawn)
-            self._counts["bytes_exchanged"] += received_bytes
-        self._counts["drawn"] += len(self._drawn)
+                by_rank = [self._draw_from(union, rank) for rank in range(len(counts))]
+                self._num_drawn_global = [sum(map(len, draw)) for draw in zip(*by_rank, strict=True)]
+        with self._timed("fetch_s"):
+            if self._config.scope == "local":
+                self._drawn = [self._shard.pack(slots) for slots in drawn]
+            else:
+                self._drawn, received_bytes = fetch(self._communicator, self._shard, union, by_rank)
+                self._counts["bytes_exchanged"] += received_bytes
+        self._counts["drawn"] += sum(map(len, self._drawn))
 
-    def _draws_of(self, rank: int) -> Draws:
-        return Draws(self._spec.seed, Purpose.REPRESENTATIVES, self._round, rank)
+    def _draw_from(self, union: Union, rank: int) -> list[list[int]]:
+        """What a rank draws of a union of shards, draw by draw."""
+        return [
+            union.draw(size, Draws(self._spec.seed, Purpose.REPRESENTATIVES, self._round, rank, number))
+            for number, size in enumerate(self._spec.draws)
+        ]
 
     def _new_policy(self) -> Policy:
         if self._config.policy == "reservoir":

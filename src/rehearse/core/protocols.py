@@ -1,6 +1,6 @@
 """What plug-ins promise. Each class here is the contract of one room; a plug-in is a subclass in a file of its own.
 
-The contracts of data and of communication have modules of their own, and are offered here as well.
+The contracts of data, buffers and communication have modules of their own, and are offered here as well.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rehearse.core.buffer_protocols import Buffer, BufferSpec, RecordField
 from rehearse.core.config import PluginConfig
 from rehearse.core.data_protocols import (
     Dataset,
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
     from rehearse.core.batch import Batch
     from rehearse.core.experiment import Regime
-    from rehearse.core.records import PhaseTimes
-    from rehearse.core.rehearsal import BufferConfig
+    from rehearse.core.rehearsal import DrawKind
 
 __all__ = [
     "Backbone",
@@ -102,11 +102,13 @@ class Strategy(ABC):
     Attributes:
         rehearses: Whether it needs a rehearsal buffer.
         stores: What it keeps beside input and label, such as ``{"logits"}``.
+        draws: What each independent draw of a step's representatives is for.
     """
 
     Config: ClassVar[type[PluginConfig]]
     rehearses: ClassVar[bool] = False
     stores: ClassVar[frozenset[str]] = frozenset()
+    draws: ClassVar[tuple[DrawKind, ...]] = ("augmentation",)
 
     def __init__(self, config: PluginConfig, context: StrategyContext) -> None:
         self.config = config
@@ -140,13 +142,18 @@ class Strategy(ABC):
         return batch.mean(self.criterion(self.outputs(batch), batch))
 
     @abstractmethod
-    def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
+    def loss(self, minibatch: Batch, draws: tuple[Batch, ...]) -> Tensor:
         """This rank's share of the loss, a scalar; build it with ``outputs`` and ``Batch.mean``.
 
         Args:
             minibatch: b samples of the current task, normalised, on the device; none where a rank ran out.
-            representatives: r samples drawn in the previous round; of length 0 before the first.
+            draws: For each of the strategy's ``draws``, r samples drawn in the previous round; of length 0
+                before the first.
         """
+
+    def stored(self) -> Mapping[str, Tensor]:
+        """What to keep with each sample of the minibatch that ``loss`` had last, as ``stores`` names it."""
+        return {}
 
     def adjust_gradients(self) -> None:
         """Change the gradients after they were averaged over ranks and before the optimiser steps.
@@ -163,113 +170,3 @@ class Strategy(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordField:
-    """One named tensor of a stored representative: dtype by its torch name, shape without the batch."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BufferSpec:
-    """What a buffer must hold.
-
-    Attributes:
-        fields: ``inputs`` and what the strategy stores besides; the label is implied.
-        num_classes: Labels are in ``[0, num_classes)``.
-        budget: Slots of all ranks together.
-        seed: Seeds candidates, victims and draws.
-        batch_size: Samples of a minibatch, at most.
-    """
-
-    fields: Mapping[str, RecordField]
-    num_classes: int
-    budget: int
-    seed: int
-    batch_size: int
-
-
-class Buffer(ABC):
-    """Where representatives live: one shard per rank, draws from the union of all of them.
-
-    ``take`` returns what was drawn after the last ``offer``; nothing before the first.
-    """
-
-    Config: ClassVar[type[BufferConfig]]
-
-    @abstractmethod
-    def __init__(self, config: BufferConfig, spec: BufferSpec, communicator: Communicator) -> None:
-        """Reserve this rank's shard."""
-
-    @abstractmethod
-    def offer(self, minibatch: Batch) -> None:
-        """Offer the minibatch's samples as candidates and start drawing the next representatives.
-
-        Args:
-            minibatch: Stored samples on the host, as the loader gave them; may be empty.
-
-        Raises:
-            RehearsalError: Wrong dtype or shape, or a label out of range; nothing is stored.
-        """
-
-    @abstractmethod
-    def take(self, timeout_s: float = 60.0) -> Batch:
-        """Representatives of the last round; an empty batch if nothing was offered yet."""
-
-    def exchange(self, minibatch: Batch, upcoming: Batch | None = None) -> tuple[Batch, Batch]:
-        """``take`` and ``offer`` as a training step needs them.
-
-        A buffer that works in the background returns before the minibatch is stored, so its tensors must
-        not change until the next exchange. What is returned may lie in the buffer's own memory, the
-        representatives right behind the minibatch; it stays as it is until the exchange after the next.
-
-        Args:
-            minibatch: What to train now, and to offer.
-            upcoming: The next exchange's minibatch where it is known: there is time to place it in memory.
-
-        Returns:
-            The minibatch, and the representatives of the last round.
-        """
-        representatives = self.take()
-        self.offer(minibatch)
-        return minibatch, representatives
-
-    @abstractmethod
-    def fill(self) -> dict[int, int]:
-        """Number of representatives in this rank's shard, by class."""
-
-    @abstractmethod
-    def content_sha256(self) -> str:
-        """Digest of this rank's shard, the same where runs that did the same hold the same."""
-
-    @abstractmethod
-    def stats(self) -> dict[str, float]:
-        """Counters, sizes in bytes and times in seconds, unit in the key."""
-
-    def background_phases(self) -> dict[str, PhaseTimes]:
-        """What this rank's buffer did beside the training steps: ``populate``, ``plan``, ``fetch``, ``copy``."""
-        return {}
-
-    def describe(self) -> dict[str, Any]:
-        """For provenance: which buffer works, and how; the same on every rank."""
-        return {"name": type(self).Config.model_fields["name"].default}
-
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """The whole shard with counters and generators, to be restored exactly."""
-
-    @abstractmethod
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
-
-    def close(self) -> None:
-        """Release memory and threads."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -12,6 +12,9 @@ from rehearse.core.config import Float, PluginConfig
 BUILD_ENGINE = "pip install --no-deps --no-build-isolation ./neomem"
 """Builds Neomem in a clone; ``make setup`` does the same."""
 
+DrawKind = Literal["augmentation", "distillation"]
+"""What representatives are for: to be trained with their labels, or to be compared with their logits."""
+
 
 class BufferConfig(PluginConfig):
     """Options of every rehearsal buffer; the budget is that of all ranks together."""
@@ -21,6 +24,15 @@ class BufferConfig(PluginConfig):
     )
     budget: int | None = Field(default=None, ge=1, description="Budget in slots over all ranks, instead of a ratio.")
     num_representatives: int = Field(default=7, ge=1, description="r: representatives drawn per rank and step.")
+    num_representatives_distillation: int | None = Field(
+        default=None, ge=1, description="r of the draw that strategies distil from; num_representatives if not given."
+    )
+    augmentations_offset: int = Field(
+        default=0, ge=0, description="First task that is trained together with representatives."
+    )
+    soft_augmentations_offset: int = Field(
+        default=0, ge=0, description="First task that is trained with the logits of representatives."
+    )
     num_candidates: int = Field(default=14, ge=1, description="c: candidates offered per rank and step.")
     policy: Literal["class_quota", "reservoir"] = Field(
         default="class_quota", description="Which samples stay when the shard is full."
@@ -37,6 +49,15 @@ class BufferConfig(PluginConfig):
         if (self.rehearsal_ratio is None) == (self.budget is None):
             raise ValueError("give either rehearsal_ratio (in % of the training set) or budget (in slots)")
         return self
+
+    def num_drawn(self, kind: DrawKind) -> int:
+        """Representatives of one draw, per rank."""
+        distilled = self.num_representatives_distillation if kind == "distillation" else None
+        return distilled or self.num_representatives
+
+    def first_task(self, kind: DrawKind) -> int:
+        """The task from which on such a draw is trained with."""
+        return self.soft_augmentations_offset if kind == "distillation" else self.augmentations_offset
 
     def num_slots(self, num_train_samples: int) -> int:
         """Budget in slots over all ranks, at least 1; a ratio is taken as the decimal that was written."""

@@ -30,8 +30,8 @@ class Agem(Strategy):
     Config = AgemConfig
     rehearses = True
 
-    def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
-        self._representatives = representatives
+    def loss(self, minibatch: Batch, draws: tuple[Batch, ...]) -> Tensor:
+        (self._representatives,) = draws
         return self.mean_loss(minibatch)
 
     def adjust_gradients(self) -> None:

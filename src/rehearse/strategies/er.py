@@ -29,5 +29,6 @@ class Er(Strategy):
     Config = ErConfig
     rehearses = True
 
-    def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
+    def loss(self, minibatch: Batch, draws: tuple[Batch, ...]) -> Tensor:
+        (representatives,) = draws
         return self.mean_loss(minibatch.concat(representatives))

@@ -30,10 +30,11 @@ class Vanilla(Strategy):
 
     Config = VanillaConfig
     config: VanillaConfig
+    draws = ()
 
     @property
     def reinitializes(self) -> bool:
         return self.config.reset_state_dict
 
-    def loss(self, minibatch: Batch, representatives: Batch) -> Tensor:
+    def loss(self, minibatch: Batch, draws: tuple[Batch, ...]) -> Tensor:
         return self.mean_loss(minibatch)
