@@ -92,13 +92,6 @@ def test_a_gpu_that_torch_does_not_see_is_told():
     assert checks.gpus({"torch": {"num_devices": 4}}, driver=True)[0].found == "4 for torch"
 
 
-def test_a_package_that_is_not_installed():
-    assert checks.distribution("no-such-package", "nothing").status == "missing"
-    row = checks.optional("wonder", "no-such-package", "wonders")
-    assert row.status == "optional"
-    assert row.remedy.endswith("pip install -c requirements/optional.txt no-such-package")
-
-
 def test_the_engine_is_named_where_its_source_is(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "installed_version", lambda name: None)
     assert checks.engine(tmp_path / "neomem") == []
