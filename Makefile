@@ -17,7 +17,7 @@ reproduce: setup ## run config/quickstart.yaml to figures and results/report.htm
 	@snakemake --profile profiles/default
 
 test: setup ## run all tests
-	@pytest -n 2 --dist loadgroup
+	@pytest -n 2 --dist loadgroup && pytest -n 2 --dist loadfile neomem/tests/python
 
 check: setup ## run the quality gates: lint, types, import walls, formats, spelling
 	@tools/check.sh
@@ -29,4 +29,4 @@ docs: setup ## generate what docs/ takes from the code
 	@python tools/generate_docs.py
 
 clean: ## remove build products and caches, never results or .venv
-	@rm -rf build dist .*_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -exec rm -rf {} +
+	@rm -rf build dist neomem/build .*_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -exec rm -rf {} +

@@ -1,7 +1,8 @@
 """What rehearsal costs: ER's step ÷ vanilla's step, against the (b + r) ÷ b that it computes more.
 
-Trains the first task of digits with both strategies in turn, several times, through the command
-line. A ratio of 1 means that rehearsal costs nothing but the samples it adds.
+Two ranks train one network on random samples of the shapes of MNIST and CIFAR-100, without a buffer
+and with each kind of buffer in turns. An overhead ratio of 1 means that rehearsal costs nothing but
+the samples it adds.
 """
 
 from __future__ import annotations
@@ -11,77 +12,67 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-from rehearse.core.records import RunFiles, read_summary
-
-MINIBATCH, REPRESENTATIVES, REPEATS = 32, 8, 5
-BIN = Path(sys.executable).parent
-LAUNCH = {1: [], 2: ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2"]}
+MINIBATCH, REPRESENTATIVES, CANDIDATES, NUM_RANKS = 56, 7, 14, 2
+PROGRAM = Path(__file__).with_name("programs") / "training_steps.py"
+LAUNCH = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(NUM_RANKS)]
+RATES = {"num_representatives": REPRESENTATIVES, "num_candidates": CANDIDATES, "budget": 2000}
+BUFFERS: dict[str, dict[str, object]] = {
+    "none": {},
+    "python": {"name": "python", **RATES},
+    "neomem flyweight": {"name": "neomem", "implementation": "flyweight", **RATES},
+    "neomem standard": {"name": "neomem", "implementation": "standard", **RATES},
+}
+SETTINGS = {
+    "MNIST": {"backbone": "mnistnet", "shape": [1, 28, 28], "num_classes": 10, "turns": 12, "steps_per_turn": 11},
+    "CIFAR-100": {"backbone": "resnet18", "shape": [3, 32, 32], "num_classes": 100, "turns": 8, "steps_per_turn": 4},
+}
+COMMUNICATORS = {"MNIST": ("horovod", "torch"), "CIFAR-100": ("horovod",)}
 
 
 def measure() -> pd.DataFrame:
-    """One row per number of ranks and communicator."""
-    with tempfile.TemporaryDirectory() as folder:
-        datasets = Path(folder) / "datasets"
-        subprocess.run(
-            [BIN / "rehearse", "stage", "digits", "--dataset-dir", datasets], check=True, capture_output=True
-        )
-        rows = []
-        for ranks, communicator in ((1, "horovod"), (2, "horovod"), (2, "torch")):
-            steps = {"vanilla": [], "er": []}
-            for _ in range(REPEATS):
-                for strategy, times in steps.items():
-                    times.append(_step(Path(folder), datasets, strategy, ranks, communicator))
-            rows.append(_row(ranks, communicator, steps))
-        return pd.DataFrame(rows)
+    """One row per shape, communicator and buffer."""
+    rows = []
+    for shapes, setting in SETTINGS.items():
+        for communicator in COMMUNICATORS[shapes]:
+            times = _run(communicator, setting)
+            vanilla_ms = statistics.median(step_ms for step_ms, _ in times["none"])
+            for buffer in BUFFERS:
+                if buffer != "none":
+                    row = {"shapes": shapes, "backbone": setting["backbone"], "communicator": communicator}
+                    rows.append({**row, "buffer": buffer, **_costs(times[buffer], vanilla_ms)})
+    return pd.DataFrame(rows)
 
 
-def _row(ranks: int, communicator: str, steps: dict[str, list[dict[str, float]]]) -> dict[str, object]:
-    total = {name: statistics.median(sum(phases.values()) for phases in runs) for name, runs in steps.items()}
-    waited = statistics.median(phases["wait"] / sum(phases.values()) for phases in steps["er"])
+def _run(communicator: str, setting: dict[str, object]) -> dict[str, list[list[float]]]:
+    """(step, wait) in ms of every timed step, by buffer."""
+    settings = {**setting, "batch_size": MINIBATCH, "budget": RATES["budget"], "buffers": BUFFERS}
+    done = subprocess.run(
+        [*LAUNCH, sys.executable, PROGRAM, communicator, json.dumps(settings)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    times: dict[str, list[list[float]]] = json.loads(done.stdout.splitlines()[-1])
+    return times
+
+
+def _costs(times: list[list[float]], vanilla_ms: float) -> dict[str, float]:
+    er_ms = statistics.median(step_ms for step_ms, _ in times)
+    samples_ratio = (MINIBATCH + REPRESENTATIVES) / MINIBATCH
+    waits_ms = sorted(wait_ms for _, wait_ms in times)
     return {
-        "num_ranks": ranks,
-        "communicator": communicator if ranks > 1 else "single",
-        "vanilla_step_ms": round(total["vanilla"], 3),
-        "er_step_ms": round(total["er"], 3),
-        "er_per_vanilla_ratio": round(total["er"] / total["vanilla"], 3),
-        "samples_ratio": (MINIBATCH + REPRESENTATIVES) / MINIBATCH,
-        "wait_fraction": round(waited, 3),
-    }
-
-
-def _step(folder: Path, datasets: Path, strategy: str, ranks: int, communicator: str) -> dict[str, float]:
-    """Median time of each phase of one run, in ms."""
-    run = folder / "run"
-    run.mkdir(exist_ok=True)
-    config = run / "config.json"
-    config.write_text(json.dumps(_cell(strategy, ranks, communicator)), encoding="utf-8")
-    command = [*LAUNCH[ranks], BIN / "rehearse", "train", config, "--dataset-dir", datasets, "--log-level", "warning"]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return {name: times.p50_ms for name, times in read_summary(RunFiles(run).summary).phases.items()}
-
-
-def _cell(strategy: str, ranks: int, communicator: str) -> dict[str, object]:
-    buffer = {"name": "python", "rehearsal_ratio": 30, "num_representatives": REPRESENTATIVES, "num_candidates": 14}
-    experiment = {
-        "dataset": {"name": "digits"},
-        "backbone": {"name": "resnet18"},
-        "strategy": {"name": strategy},
-        "communicator": {"name": communicator},
-        "training": {"epochs": 1, "warmup_epochs": 0, "batch_size": MINIBATCH, "limit_batches": 20},
-    }
-    if strategy == "er":
-        experiment["buffer"] = buffer
-    return {
-        "campaign": "benchmark",
-        "dataset": "digits",
-        "strategy": strategy,
-        "scaling": f"n1r{ranks}",
-        "experiment": experiment,
+        "vanilla_step_ms": round(vanilla_ms, 3),
+        "er_step_ms": round(er_ms, 3),
+        "er_per_vanilla_ratio": round(er_ms / vanilla_ms, 3),
+        "samples_ratio": samples_ratio,
+        "overhead_ratio": round(er_ms / vanilla_ms / samples_ratio, 3),
+        "wait_p50_ms": round(statistics.median(waits_ms), 3),
+        "wait_p99_ms": round(waits_ms[int(0.99 * len(waits_ms))], 3),
     }
 
 

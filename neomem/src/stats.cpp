@@ -30,6 +30,7 @@ void Stats::record(Stage stage, Clock::duration span) {
   const Lock lock(mutex_);
   Series& series = series_[static_cast<size_t>(stage)];
   series.us[series.size++ % kWindow] = us;
+  series.total_us += static_cast<double>(us);
 }
 
 void Stats::count(const SampleCounts& more) {
@@ -56,6 +57,7 @@ std::map<std::string, double> Stats::report() const {
     const auto filled = static_cast<ptrdiff_t>(std::min<uint64_t>(series.size, kWindow));
     const std::string name(kStageNames[i]);
     number((name + "_count").c_str(), series.size);
+    out[name + "_total_us"] = series.total_us;
     if (filled == 0) continue;
     std::vector<float> sorted(series.us.begin(), series.us.begin() + filled);
     std::sort(sorted.begin(), sorted.end());

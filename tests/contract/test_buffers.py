@@ -1,16 +1,17 @@
 """Every registered buffer keeps the contract of its room."""
 
 import inspect
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 from rehearse.core import registry
-from rehearse.core.errors import RehearsalError
+from rehearse.core.errors import CheckpointError, RehearsalError
 from rehearse.core.rehearsal import BufferConfig
 from support.fake_ranks import run_fake_ranks
-from support.rehearsing import EMPTY, WITH_LOGITS, buffer, identities, logits_of, samples
+from support.rehearsing import EMPTY, FIELDS, WITH_LOGITS, buffer, identities, logits_of, samples
 
 NAMES = registry.names("buffers")
 pytestmark = pytest.mark.parametrize("name", NAMES)
@@ -114,6 +115,51 @@ def test_representatives_are_copies(name):
     assert all(identity < 10_000 for identity in run_fake_ranks(1, run)[0])
 
 
+def exchange_all(rehearsal, communicator, rounds):
+    """What each step of a run trains; every minibatch but the first and the fourth was announced."""
+    minibatches, trace = [offered(communicator, number) for number in range(rounds)], []
+    for number, minibatch in enumerate(minibatches):
+        upcoming = minibatches[number + 1] if number + 1 < rounds and number != 2 else None
+        own, drawn = rehearsal.exchange(minibatch, upcoming)
+        assert torch.equal(own.inputs, minibatch.inputs)
+        assert torch.equal(own.labels, minibatch.labels)
+        assert torch.equal(own.targets["logits"], minibatch.targets["logits"])
+        assert own.num_global == minibatch.num_global
+        augmented = own.concat(drawn)
+        assert torch.equal(augmented.targets["logits"], logits_of(torch.tensor(identities(augmented))))
+        trace.append((identities(drawn), drawn.num_global))
+    return trace
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_an_exchange_takes_and_offers(name, scope):
+    def run(communicator):
+        options = {**OPTIONS, "scope": scope}
+        with buffer(communicator, 12, name=name, **options) as rehearsal:
+            exchanged = exchange_all(rehearsal, communicator, 9)
+            exchanged_fill = rehearsal.fill()
+        with buffer(communicator, 12, name=name, **options) as rehearsal:
+            taken = train(rehearsal, communicator, range(9))[:-1]
+            assert rehearsal.fill() == exchanged_fill
+        return exchanged == [(identities(batch), batch.num_global) for batch in taken]
+
+    assert run_fake_ranks(2, run) == [True, True]
+
+
+def test_what_an_exchange_returns_stays_until_the_exchange_after_the_next(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            kept, expected = [], []
+            for number in range(9):
+                own, drawn = rehearsal.exchange(offered(communicator, number))
+                kept.append((own, drawn))
+                expected.append((identities(own), identities(drawn)))
+                rehearsal.fill()  # the engine has done its work
+                assert [tuple(map(identities, batches)) for batches in kept[-2:]] == expected[-2:]
+
+    run_fake_ranks(2, run)
+
+
 def test_one_seed_repeats_and_two_differ(name):
     def run(seed):
         def on_rank(communicator):
@@ -128,22 +174,63 @@ def test_one_seed_repeats_and_two_differ(name):
     assert once[0] != once[1], "ranks draw different representatives"
 
 
+SUMS = ("offered", "inserted", "evicted", "drawn", "bytes_exchanged", "rounds")
+
+
+def through_a_checkpoint(state):
+    """The state as a checkpoint keeps it: tensors apart, the rest as JSON."""
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        assert all(isinstance(key, str) for key in state)
+        return {key: through_a_checkpoint(value) for key, value in state.items()}
+    return json.loads(json.dumps(state))
+
+
+@pytest.mark.parametrize("used", [0, 5])
 @pytest.mark.parametrize("policy", ["class_quota", "reservoir"])
-def test_a_restored_buffer_continues_exactly(name, policy):
+def test_a_restored_buffer_continues_exactly(name, policy, used):
     def on_rank(communicator):
         options = {**OPTIONS, "policy": policy}
         with buffer(communicator, 20, name=name, **options) as rehearsal:
             train(rehearsal, communicator, range(8))
-            state = rehearsal.state_dict()
+            state = through_a_checkpoint(rehearsal.state_dict())
             expected = train(rehearsal, communicator, range(8, 14))
-            fill = rehearsal.fill()
+            fill, digest, stats = rehearsal.fill(), rehearsal.content_sha256(), rehearsal.stats()
         with buffer(communicator, 20, name=name, **options) as restored:
+            train(restored, communicator, range(20, 20 + used))  # nothing of it may remain
             restored.load_state_dict(state)
             found = train(restored, communicator, range(8, 14))
             assert restored.fill() == fill
+            assert restored.content_sha256() == digest
+            assert [restored.stats()[key] for key in SUMS] == [stats[key] for key in SUMS]
         return [identities(batch) for batch in found] == [identities(batch) for batch in expected]
 
     assert all(run_fake_ranks(2, on_rank))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"budget": 21}, "budget is 20, here 21"),
+        ({"policy": "reservoir"}, "policy is .class_quota., here .reservoir."),
+        ({"num_classes": 4}, "num_classes is 6, here 4"),
+        ({"fixed_classes": True}, "fixed_classes is False, here True"),
+        ({"fields": FIELDS}, "fields is "),
+    ],
+)
+def test_a_state_of_another_run_is_refused(name, changed, message):
+    def run(communicator):
+        options = {"budget": 20, **OPTIONS}
+        with buffer(communicator, name=name, **options) as original:
+            original.offer(offered(communicator, 0))
+            state = original.state_dict()
+        with buffer(communicator, name=name, **{**options, **changed}) as other:
+            with pytest.raises(CheckpointError, match=message):
+                other.load_state_dict(state)
+            return other.stats()["stored_slots"]
+
+    assert run_fake_ranks(1, run) == [0]
 
 
 WRONG = {
@@ -200,6 +287,20 @@ def test_statistics_name_their_units(name):
         assert stats["rounds"] == 5
         assert stats["bytes_exchanged"] > 0
         assert all(isinstance(value, int | float) for value in stats.values())
+
+
+def test_it_tells_what_it_is_and_does(name):
+    def run(communicator):
+        with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
+            train(rehearsal, communicator, range(5))
+            return json.dumps(rehearsal.describe()), rehearsal.background_phases()
+
+    described, phases = zip(*run_fake_ranks(2, run), strict=True)
+    assert described[0] == described[1]
+    assert name in described[0]
+    for times in phases:
+        assert set(times) <= {"populate", "plan", "fetch", "copy"}
+        assert all(0 < phase.mean_ms <= phase.total_s * 1e3 for phase in times.values())
 
 
 def test_an_empty_minibatch_alone_changes_nothing(name):

@@ -7,6 +7,9 @@ import pytest
 from support import cells
 from support.ranks import run_ranks
 
+PYTHON = {"name": "python"}
+FLYWEIGHT = {"name": "neomem"}
+STANDARD = {"name": "neomem", "implementation": "standard"}
 PROGRAM = Path(__file__).with_name("programs") / "watched_training.py"
 
 
@@ -25,31 +28,35 @@ def train(folder, dataset_dir, num_ranks, communicator, launcher, program=None, 
 
 
 @pytest.mark.parametrize(
-    ("num_ranks", "communicator", "launcher"),
+    ("num_ranks", "communicator", "launcher", "buffer"),
     [
-        pytest.param(2, "horovod", "mpirun", marks=pytest.mark.world_size(2)),
-        pytest.param(3, "torch", "torchrun", marks=pytest.mark.world_size(3)),
-        pytest.param(4, "horovod", "mpirun", marks=pytest.mark.world_size(4)),
+        pytest.param(2, "horovod", "mpirun", FLYWEIGHT, marks=pytest.mark.world_size(2)),
+        pytest.param(3, "torch", "torchrun", STANDARD, marks=pytest.mark.world_size(3)),
+        pytest.param(4, "horovod", "mpirun", PYTHON, marks=pytest.mark.world_size(4)),
     ],
 )
-def test_ranks_stay_bit_equal_and_train_each_sample_once(tmp_path, dataset_dir, num_ranks, communicator, launcher):
-    launch = train(tmp_path, dataset_dir, num_ranks, communicator, launcher, PROGRAM, training={"batch_size": 7})
+def test_ranks_stay_bit_equal_and_train_each_sample_once(
+    tmp_path, dataset_dir, num_ranks, communicator, launcher, buffer
+):
+    choices = {"training": {"batch_size": 7}, "buffer": buffer}
+    launch = train(tmp_path, dataset_dir, num_ranks, communicator, launcher, PROGRAM, **choices)
     assert "steps watched" in launch.ranks[0].stdout
 
 
 @pytest.mark.parametrize(
-    ("num_ranks", "communicator", "launcher"),
+    ("num_ranks", "communicator", "launcher", "buffers"),
     [
-        pytest.param(2, "horovod", "horovodrun", marks=pytest.mark.world_size(2)),
-        pytest.param(2, "torch", "mpirun", marks=pytest.mark.world_size(2)),
-        pytest.param(4, "torch", "torchrun", marks=pytest.mark.world_size(4)),
-        pytest.param(4, "horovod", "mpirun", marks=pytest.mark.world_size(4)),
+        pytest.param(2, "horovod", "horovodrun", [FLYWEIGHT, STANDARD], marks=pytest.mark.world_size(2)),
+        pytest.param(2, "torch", "mpirun", [PYTHON, PYTHON], marks=pytest.mark.world_size(2)),
+        pytest.param(4, "torch", "torchrun", [FLYWEIGHT, STANDARD], marks=pytest.mark.world_size(4)),
+        pytest.param(4, "horovod", "mpirun", [FLYWEIGHT, FLYWEIGHT], marks=pytest.mark.world_size(4)),
     ],
 )
-def test_the_same_seed_and_ranks_repeat_bit_for_bit(tmp_path, dataset_dir, num_ranks, communicator, launcher):
+def test_the_same_seed_and_ranks_repeat_bit_for_bit(tmp_path, dataset_dir, num_ranks, communicator, launcher, buffers):
+    """Also where the buffer places its minibatches elsewhere: `standard` and `flyweight` train the same."""
     runs = []
-    for name in ("first", "again"):
-        train(tmp_path / name, dataset_dir, num_ranks, communicator, launcher)
+    for name, buffer in zip(("first", "again"), buffers, strict=True):
+        train(tmp_path / name, dataset_dir, num_ranks, communicator, launcher, buffer=buffer)
         runs.append(cells.results(tmp_path / name))
     (first, first_matrix), (again, again_matrix) = runs
     assert first.num_ranks == num_ranks

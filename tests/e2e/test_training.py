@@ -1,5 +1,7 @@
 """``rehearse train`` on one rank, as a user starts it."""
 
+import json
+import os
 import signal
 import subprocess
 import time
@@ -7,6 +9,7 @@ import time
 import pytest
 
 from rehearse.core.records import RunFiles, read_events
+from rehearse.core.rehearsal import BUILD_ENGINE
 from support import cells
 
 
@@ -45,14 +48,22 @@ def test_a_finished_run_is_not_trained_over(tmp_path, dataset_dir):
     assert cells.train(config, dataset_dir, "--run-dir", tmp_path / "other").returncode == 0
 
 
-def test_leaves_complete_records(tmp_path, dataset_dir):
-    config = cells.write(tmp_path, strategy="er", training={"log_interval": 5})
+@pytest.mark.parametrize(
+    ("buffer", "background"),
+    [
+        ({"name": "python"}, set()),
+        ({"name": "neomem"}, {"populate", "plan", "copy"}),
+        ({"name": "neomem", "implementation": "standard"}, {"populate", "plan", "copy"}),
+    ],
+)
+def test_leaves_complete_records(tmp_path, dataset_dir, buffer, background):
+    config = cells.write(tmp_path, strategy="er", training={"log_interval": 5}, buffer=buffer)
     done = cells.train(config, dataset_dir)
     assert done.returncode == 0, done.stderr
     summary, _ = cells.results(tmp_path)
     assert summary.num_tasks == len(summary.training_s) == len(summary.top1) == 5
     assert summary.timing_overhead_fraction < 0.05
-    assert set(summary.phases) == {"load", "wait", "assemble", "train"}
+    assert set(summary.phases) == {"load", "wait", "assemble", "train"} | background
     assert summary.buffer is not None
     assert sum(count for fill in summary.buffer_fill for count in fill.values()) <= summary.buffer["budget_slots"]
     events = list(read_events(RunFiles(tmp_path).events))
@@ -60,7 +71,8 @@ def test_leaves_complete_records(tmp_path, dataset_dir):
     assert [event.task for event in events if event.kind == "task_end"] == [0, 1, 2, 3, 4]
     trained = [event.values["num_samples"] for event in events if event.kind == "epoch"]
     assert sum(trained) == summary.num_train_samples, "every sample is trained exactly once per epoch"
-    assert RunFiles(tmp_path).provenance.is_file()
+    provenance = json.loads(RunFiles(tmp_path).provenance.read_text("utf-8"))
+    assert buffer.items() <= provenance["buffer"].items()
 
 
 def test_from_scratch_is_trained_from_the_initial_weights_on_all_tasks_so_far(tmp_path, dataset_dir):
@@ -157,12 +169,38 @@ def test_a_stopped_run_leaves_readable_records(tmp_path, dataset_dir, sent, exit
     assert not RunFiles(tmp_path).summary.exists()
 
 
+def blocked(folder, library):
+    """A PYTHONPATH that hides a library."""
+    (folder / library).mkdir(parents=True)
+    (folder / library / "__init__.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{library}'\", name='{library}')\n"
+    )
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
+def test_a_missing_engine_names_the_build_command_and_trains_nothing(tmp_path, dataset_dir):
+    config = cells.write(tmp_path / "run", strategy="er")
+    done = cells.train(config, dataset_dir, PYTHONPATH=blocked(tmp_path / "blocked", "neomem"))
+    assert done.returncode == 3, done.stderr
+    assert BUILD_ENGINE in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not RunFiles(config.parent).summary.exists()
+
+
+def test_a_missing_engine_is_replaced_only_where_asked_and_not_in_silence(tmp_path, dataset_dir):
+    config = cells.write(tmp_path / "run", strategy="er", buffer={"name": "auto"})
+    done = cells.train(config, dataset_dir, PYTHONPATH=blocked(tmp_path / "blocked", "neomem"))
+    assert done.returncode == 0, done.stderr
+    assert "rehearsing with the slower python buffer" in done.stderr
+    provenance = json.loads(RunFiles(config.parent).provenance.read_text("utf-8"))
+    assert provenance["buffer"]["name"] == "python"
+    assert BUILD_ENGINE in provenance["buffer"]["warning"]
+
+
 def test_a_missing_horovod_names_the_install_command_and_trains_nothing(tmp_path, dataset_dir):
-    blocked = tmp_path / "blocked" / "horovod"
-    blocked.mkdir(parents=True)
-    (blocked / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'horovod'\", name='horovod')\n")
     config = cells.write(tmp_path / "run", scaling="n1r2", experiment={"communicator": {"name": "horovod"}})
-    launched = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "PYTHONPATH": str(blocked.parent)}
+    hidden = blocked(tmp_path / "blocked", "horovod")
+    launched = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "PYTHONPATH": hidden}
     done = cells.train(config, dataset_dir, **launched)
     assert done.returncode == 3, done.stderr
     assert "horovod" in done.stderr.lower()

@@ -11,12 +11,12 @@ from rehearse.core.config import validate
 from rehearse.core.records import RunFiles, read_summary
 
 REHEARSE = [str(Path(sys.executable).with_name("rehearse"))]
-ER_BUFFER = {"name": "python", "rehearsal_ratio": 20, "num_representatives": 5, "num_candidates": 8}
+ER_BUFFER = {"name": "neomem", "rehearsal_ratio": 20, "num_representatives": 5, "num_candidates": 8}
 
 
-def document(strategy="vanilla", scaling="n1r1", seed=1, training=None, experiment=None):
+def document(strategy="vanilla", scaling="n1r1", seed=1, training=None, experiment=None, buffer=None):
     """A cell on the bundled digits, 5 tasks of 2 classes, as the dict that config.json holds."""
-    buffer = {"buffer": ER_BUFFER} if strategy == "er" else {}
+    buffer = {"buffer": {**ER_BUFFER, **(buffer or {})}} if strategy == "er" else {}
     return {
         "campaign": "test",
         "dataset": "digits",

@@ -9,10 +9,11 @@ from rehearse.core.protocols import BufferSpec, RecordField
 
 FIELDS = {"inputs": RecordField(dtype="uint8", shape=(1, 2, 4))}
 WITH_LOGITS = {**FIELDS, "logits": RecordField(dtype="float16", shape=(3,))}
+BATCH_SIZE = 64
 
 
 def spec(budget, num_classes=10, seed=1, fields=FIELDS):
-    return BufferSpec(fields=fields, num_classes=num_classes, budget=budget, seed=seed)
+    return BufferSpec(fields=fields, num_classes=num_classes, budget=budget, seed=seed, batch_size=BATCH_SIZE)
 
 
 def buffer(communicator, budget, name="python", num_classes=10, seed=1, fields=FIELDS, **options):
@@ -61,17 +62,20 @@ def check_shard(shard):
             assert int(shard.labels[slot]) == label
 
 
-def trace(communicator, name, policy, scope):
+def trace(communicator, name, **options):
     """What one rank draws and stores over some rounds in which ranks hold different numbers of samples."""
     rank, num_ranks = communicator.world.rank, communicator.world.num_ranks
-    options = {"policy": policy, "scope": scope, "num_representatives": 5, "num_candidates": 6, "fields": WITH_LOGITS}
+    options = {"num_representatives": 5, "num_candidates": 6, "fields": WITH_LOGITS, **options}
     with buffer(communicator, 17, name=name, **options) as rehearsal:
         rounds = []
         for number in range(30):
             own = torch.arange((number + rank) % 9) + 100 * number + 10_000 * rank
-            taken = rehearsal.take()
+            minibatch = samples(own, own % (2 + number // 4), num_ranks=num_ranks, fields=WITH_LOGITS)
+            trained, taken = rehearsal.exchange(minibatch)
+            assert identities(trained) == own.tolist()
             assert torch.equal(taken.targets["logits"], logits_of(torch.tensor(identities(taken), dtype=torch.int64)))
-            rehearsal.offer(samples(own, own % (2 + number // 4), num_ranks=num_ranks, fields=WITH_LOGITS))
             fill = {str(label): held for label, held in rehearsal.fill().items()}
             rounds.append([identities(taken), taken.num_global, fill])
+        rehearsal.take()
+        communicator.barrier()  # nobody leaves while others still read from it
         return rounds

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from rehearse.core.batch import Batch
+from rehearse.core.batch import Batch, joined
 
 
 def batch(values, num_global, num_ranks=1, **targets):
@@ -35,3 +36,35 @@ def test_concat_appends_every_tensor_and_counts_all_ranks():
 
 def test_a_rank_without_representatives_still_counts_those_of_others():
     assert batch([1.0], 2, 2).concat(batch([], 7, 2)).num_global == 9
+
+
+def test_rows_that_follow_each_other_in_memory_are_joined_without_a_copy():
+    block = torch.arange(24).view(6, 2, 2)[1:]
+    whole = joined(block[:2], block[2:])
+    assert torch.equal(whole, block)
+    assert whole.data_ptr() == block.data_ptr()
+    assert torch.equal(joined(block[:0], block), block)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (slice(2, 4), slice(0, 2)),
+        (slice(0, 2), slice(3, 5)),
+        (slice(0, 2), slice(0, 2)),
+        (slice(0, 4, 2), slice(4, 6)),
+    ],
+)
+def test_other_rows_are_copied(first, second):
+    block = torch.arange(12).view(6, 2)
+    whole = joined(block[first], block[second])
+    assert whole.tolist() == block[first].tolist() + block[second].tolist()
+    assert whole.data_ptr() != block[first].data_ptr()
+
+
+def test_neighbours_of_other_tensors_or_dtypes_are_copied():
+    assert joined(torch.zeros(2, 3), torch.ones(1, 3)).tolist() == [[0] * 3, [0] * 3, [1] * 3]
+    block = torch.zeros(8, dtype=torch.int32)
+    assert joined(block[:4], block[4:].view(torch.float32)).dtype == torch.float32
+    rows = torch.arange(12).view(3, 4)
+    assert joined(rows[:, :2], rows[:, 2:]).tolist() == rows[:, :2].tolist() + rows[:, 2:].tolist()

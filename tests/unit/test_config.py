@@ -45,7 +45,7 @@ def test_problems_of_a_section_carry_its_path():
 
 def test_a_strategy_that_rehearses_needs_a_buffer():
     experiment = campaign(strategies__er={"strategy": {"name": "er"}}).cells()[-1].experiment
-    assert check_experiment(experiment) == ["buffer: er rehearses and needs one, for example name: python"]
+    assert check_experiment(experiment) == ["buffer: er rehearses and needs one, for example name: neomem"]
 
 
 def test_a_strategy_that_does_not_rehearse_takes_no_buffer():
@@ -126,7 +126,7 @@ def test_combinations_are_named_once_by_their_place_in_the_campaign():
     )
     assert inspect_campaign(wrong).problems == (
         "communicator: single serves one rank, but n1r2 has 2; choose horovod or torch",
-        "strategies.er.buffer: er rehearses and needs one, for example name: python",
+        "strategies.er.buffer: er rehearses and needs one, for example name: neomem",
     )
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,8 @@ from rehearse.cli import _doctor_checks as checks
 from rehearse.cli import _doctor_ranks as ranks
 from rehearse.cli import doctor
 from rehearse.cli._doctor_checks import Finding
+from rehearse.cli._doctor_probe import describe_neomem, rehearses
+from rehearse.core.rehearsal import BUILD_ENGINE
 from support import cells
 
 GIB = 2**30
@@ -50,7 +53,7 @@ def test_quick_starts_no_ranks(monkeypatch):
 def test_this_environment_is_examined():
     done = cells.rehearse("doctor", "--quick", "--json")
     findings = {finding["part"]: finding for finding in json.loads(done.stdout)}
-    for part in ("Python", "torch", "torchvision", "timm", "continuum", "horovod", "snakemake"):
+    for part in ("Python", "torch", "torchvision", "timm", "continuum", "horovod", "neomem", "snakemake"):
         assert findings[part]["status"] == "ok", findings[part]
     assert done.returncode == (3 if "missing" in {finding["status"] for finding in findings.values()} else 0)
     assert all(finding["remedy"] for finding in findings.values() if finding["status"] != "ok")
@@ -92,12 +95,37 @@ def test_a_gpu_that_torch_does_not_see_is_told():
     assert checks.gpus({"torch": {"num_devices": 4}}, driver=True)[0].found == "4 for torch"
 
 
-def test_the_engine_is_named_where_its_source_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "installed_version", lambda name: None)
-    assert checks.engine(tmp_path / "neomem") == []
-    assert [row.status for row in checks.engine(tmp_path)] == ["optional"]
-    monkeypatch.setattr(checks, "installed_version", lambda name: "1.0")
-    assert checks.engine(tmp_path / "neomem") == [Finding("neomem", "ok", "1.0")]
+def test_a_package_that_is_not_installed():
+    assert checks.distribution("no-such-package", "nothing").status == "missing"
+
+
+def test_the_engine_is_required_where_its_source_is(tmp_path):
+    absent = {"neomem": {"error": "ModuleNotFoundError: No module named 'neomem'"}}
+    assert checks.engine({"neomem": {"found": "1.0 over shm, tcp"}}, tmp_path).found == "1.0 over shm, tcp"
+    row = checks.engine(absent, tmp_path)
+    assert row.status == "missing"
+    assert row.remedy.endswith(f"-m {BUILD_ENGINE}")
+    assert checks.engine(absent, tmp_path / "nowhere").status == "optional"
+
+
+def test_the_transports_of_the_engine_are_tried():
+    facts = describe_neomem()
+    assert {"shm", "tcp"} <= set(facts["transports"])
+    assert "over shm, tcp" in facts["found"]
+
+
+@pytest.mark.parametrize("fault", [ValueError("not built"), None])
+def test_a_transport_counts_only_if_both_ranks_get_all_that_was_offered(fault):
+    class Engine:
+        def Memory(self, fields, exchange, **options):
+            exchange(b"")
+            if fault is not None:
+                raise fault
+            memory = MagicMock()
+            memory.__enter__.return_value.sample.return_value = [1]
+            return memory
+
+    assert not rehearses(Engine(), "shm")
 
 
 def test_versions_are_compared_with_the_pins():

@@ -22,7 +22,7 @@ CAMPAIGN = {
     },
     "strategies": {
         "incremental": {"strategy": {"name": "vanilla"}},
-        "er": {"strategy": {"name": "er"}, "buffer": {"name": "python", "budget": 40}},
+        "er": {"strategy": {"name": "er"}, "buffer": {"name": "neomem", "budget": 40}},
     },
     "matrix": [
         {"datasets": ["digits"], "strategies": ["incremental"], "scalings": ["n1r1"], "seeds": [1]},
@@ -118,7 +118,7 @@ def test_a_changed_seed_reruns_that_cell_and_the_figures(made):
 @pytest.mark.slow
 def test_a_changed_option_reruns_the_cells_that_have_it(made):
     workflow, campaign, _ = made
-    er = {**CAMPAIGN["strategies"]["er"], "buffer": {"name": "python", "budget": 41}}
+    er = {**CAMPAIGN["strategies"]["er"], "buffer": {"name": "neomem", "budget": 41}}
     workflow.write(campaign.name, {**CAMPAIGN, "strategies": {**CAMPAIGN["strategies"], "er": er}})
     counts = job_counts(workflow.dry_run(campaign))
     assert (counts["config"], counts["train"]) == (1, 1)
@@ -131,7 +131,7 @@ def one_cell():
 
 
 def test_an_impossible_combination_stops_before_any_job(workflow, one_cell):
-    one_cell["strategies"]["incremental"]["buffer"] = {"name": "python", "budget": 40}
+    one_cell["strategies"]["incremental"]["buffer"] = {"name": "neomem", "budget": 40}
     done = workflow.run("--configfile", workflow.write("campaign.yaml", one_cell))
     assert done.returncode == 1
     assert "strategies.incremental.buffer: vanilla does not rehearse; leave the buffer out" in done.stderr

@@ -35,7 +35,7 @@ class Stats {
  public:
   void record(Stage stage, Clock::duration span) NEOMEM_EXCLUDES(mutex_);
   void count(const SampleCounts& more) NEOMEM_EXCLUDES(mutex_);
-  // Counts, and <stage>_{last,p50,p99}_us over the last 1024 rounds.
+  // Counts, <stage>_total_us since the start, and <stage>_{last,p50,p99}_us over the last 1024 rounds.
   std::map<std::string, double> report() const NEOMEM_EXCLUDES(mutex_);
 
  private:
@@ -44,6 +44,7 @@ class Stats {
   struct Series {
     std::array<float, kWindow> us{};
     uint64_t size = 0;
+    double total_us = 0;
   };
 
   mutable Mutex mutex_;

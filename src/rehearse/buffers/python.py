@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 from rehearse.buffers._draws import MAX_SEED, Draws, Purpose, Union
 from rehearse.buffers._exchange import fetch, gather_counts
+from rehearse.buffers._identity import check_identity, identity
 from rehearse.buffers._offered import offered_fields
 from rehearse.buffers._policies import ClassQuota, Policy, Reservoir
 from rehearse.buffers._quotas import FixedQuotas, SharedQuotas
 from rehearse.buffers._shard import Layout, Shard
 from rehearse.core.batch import Batch
-from rehearse.core.errors import CheckpointError, RehearsalError
+from rehearse.core.errors import RehearsalError
 from rehearse.core.protocols import Buffer, BufferSpec, Communicator
 from rehearse.core.registry import register
 from rehearse.core.rehearsal import BufferConfig, shard_capacity
@@ -123,12 +124,7 @@ class PythonBuffer(Buffer):
         Raises:
             CheckpointError: The state belongs to another budget, world, policy or layout.
         """
-        here, saved = self._identity(), state["identity"]
-        differences = [
-            f"{key} is {saved.get(key)!r}, here {here[key]!r}" for key in here if saved.get(key) != here[key]
-        ]
-        if differences:
-            raise CheckpointError(f"the saved rehearsal buffer does not fit this run: {'; '.join(differences)}")
+        check_identity(self._identity(), state["identity"])
         self._shard.load_state_dict(state["labels"], state["fields"], state["slots_by_class"])
         self._policy = self._new_policy()
         self._policy.load_state_dict(state["policy"])
@@ -179,16 +175,7 @@ class PythonBuffer(Buffer):
         return ClassQuota(self._config.num_candidates, quotas)
 
     def _identity(self) -> dict[str, Any]:
-        """What a saved state must agree with, in JSON's types."""
-        return {
-            "budget": self._spec.budget,
-            "num_ranks": self._world.num_ranks,
-            "rank": self._world.rank,
-            "num_classes": self._spec.num_classes,
-            "policy": self._config.policy,
-            "fixed_classes": self._config.fixed_classes,
-            "fields": {name: [field.dtype, *field.shape] for name, field in self._spec.fields.items()},
-        }
+        return identity("python", self._config, self._spec, self._world)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -14,6 +14,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Literal
 
+from rehearse.core.rehearsal import BUILD_ENGINE
+
 REPAIR = "rm -rf .venv/.setup && make setup"
 _PROBE_TIMEOUT_S = 120
 _GIB = 2**30
@@ -49,7 +51,7 @@ def all_checks(folder: Path) -> list[Finding]:
     Args:
         folder: Where results will go; its disk is measured.
     """
-    facts = probe("torch", "torchvision", "timm", "continuum") | probe("horovod")
+    facts = probe("torch", "torchvision", "timm", "continuum") | probe("horovod") | probe("neomem")
     return [
         python_version(sys.version_info[:3]),
         *(library(name, facts) for name in ("torch", "torchvision", "timm", "continuum")),
@@ -57,7 +59,7 @@ def all_checks(folder: Path) -> list[Finding]:
         *horovod(facts),
         *(distribution(name, purpose) for name, purpose in _WORKFLOW.items()),
         pins(pinned(requirements_folder()), installed_version),
-        *engine(requirements_folder().with_name("neomem")),
+        engine(facts, requirements_folder().with_name("neomem")),
         disk(shutil.disk_usage(folder).free),
         shared_memory(Path("/dev/shm")),
     ]
@@ -174,13 +176,19 @@ def pins(wanted: Mapping[str, str], installed: Any = installed_version) -> Findi
     return Finding("pinned versions", "missing", "; ".join(off[:3]) + more, REPAIR)
 
 
-def engine(source: Path) -> list[Finding]:
-    """The rehearsal engine; no row where there is neither an installed one nor its source."""
-    if (version := installed_version("neomem")) is not None:
-        return [Finding("neomem", "ok", version)]
-    if not source.exists():
-        return []
-    return [Finding("neomem", "optional", "not installed; the `python` buffer works without it", REPAIR)]
+def engine(facts: Mapping[str, Mapping[str, Any]], source: Path) -> Finding:
+    """The rehearsal engine: required in a clone, whose campaigns use it by default.
+
+    Args:
+        facts: What ``probe`` found.
+        source: Folder of its source, which does not exist beside an installed wheel.
+    """
+    row = library("neomem", facts)
+    if row.status == "ok":
+        return row
+    if source.exists():
+        return Finding("neomem", "missing", row.found, f"{sys.executable} -m {BUILD_ENGINE}")
+    return Finding("neomem", "optional", row.found, f"in a clone: {BUILD_ENGINE}")
 
 
 def disk(free_bytes: int) -> Finding:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
+
+import numpy as np
 
 from rehearse.core.torchvision_shim import ensure_torchvision
 
@@ -49,6 +53,37 @@ def describe_horovod() -> Facts:
     return {"found": f"{importlib.import_module('horovod').__version__} with {names or 'nothing'}", **built}
 
 
+def describe_neomem() -> Facts:
+    """Version, and the transports over which two ranks get each other's representatives."""
+    engine: Any = importlib.import_module("neomem")
+    working = [name for name in ("shm", "tcp", "ofi") if rehearses(engine, name)]
+    return {"found": f"{engine.__version__} over {', '.join(working) or 'nothing'}", "transports": working}
+
+
+def rehearses(engine: Any, transport: str) -> bool:
+    """Whether two ranks, here threads, see what both have offered."""
+    meeting, messages = threading.Barrier(2, timeout=10), [b"", b""]
+
+    def be(rank: int) -> int:
+        def exchange(message: bytes) -> list[bytes]:
+            messages[rank] = message
+            meeting.wait()
+            found = list(messages)
+            meeting.wait()
+            return found
+
+        options = {"budget": 2, "num_classes": 1, "rank": rank, "size": 2, "exchange": exchange, "transport": transport}
+        with engine.Memory({"inputs": ("uint8", (1,))}, **options) as memory:
+            memory.offer({"inputs": np.zeros((1, 1), np.uint8)}, np.zeros(1, np.int64), wait=True)
+            drawn = len(memory.sample())
+            meeting.wait()
+        return drawn
+
+    with ThreadPoolExecutor(2) as pool:
+        ranks = [pool.submit(be, rank) for rank in range(2)]
+    return not any(rank.exception() for rank in ranks) and [rank.result() for rank in ranks] == [2, 2]
+
+
 def describe_other(name: str) -> Facts:
     """Version of a library that needs torchvision."""
     ensure_torchvision()
@@ -58,7 +93,12 @@ def describe_other(name: str) -> Facts:
 
 def describe(name: str) -> Facts:
     """What a library says of itself, or why it cannot be imported."""
-    known = {"torch": describe_torch, "torchvision": describe_torchvision, "horovod": describe_horovod}
+    known = {
+        "torch": describe_torch,
+        "torchvision": describe_torchvision,
+        "horovod": describe_horovod,
+        "neomem": describe_neomem,
+    }
     try:
         return known[name]() if name in known else describe_other(name)
     except Exception as error:  # a broken library raises anything

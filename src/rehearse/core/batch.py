@@ -48,14 +48,14 @@ class Batch:
         return values.sum() * (self.num_ranks / max(self.num_global, 1))
 
     def concat(self, other: Self) -> Self:
-        """The augmented minibatch: these samples followed by the other's."""
+        """The augmented minibatch: these samples followed by the other's; nothing is copied that lies so already."""
         if len(other) == 0 and other.num_global == 0:
             return self
         return replace(
             self,
-            inputs=torch.cat([self.inputs, other.inputs]),
-            labels=torch.cat([self.labels, other.labels]),
-            targets={name: torch.cat([rows, other.targets[name]]) for name, rows in self.targets.items()},
+            inputs=joined(self.inputs, other.inputs),
+            labels=joined(self.labels, other.labels),
+            targets={name: joined(rows, other.targets[name]) for name, rows in self.targets.items()},
             num_global=self.num_global + other.num_global,
             indices=None,
         )
@@ -68,3 +68,21 @@ class Batch:
             labels=function(self.labels),
             targets={name: function(rows) for name, rows in self.targets.items()},
         )
+
+
+def joined(first: Tensor, second: Tensor) -> Tensor:
+    """The rows of both, ``(n + m, *shape)``: a view where the second's follow the first's in memory, else a copy."""
+    if not _follows(first, second):
+        return torch.cat([first, second])
+    return first.as_strided((len(first) + len(second), *first.shape[1:]), first.stride())
+
+
+def _follows(first: Tensor, second: Tensor) -> bool:
+    return (
+        first.dtype == second.dtype
+        and first.shape[1:] == second.shape[1:]
+        and first.is_contiguous()
+        and second.is_contiguous()
+        and first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
+        and second.storage_offset() == first.storage_offset() + first.numel()
+    )

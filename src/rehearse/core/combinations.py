@@ -31,7 +31,7 @@ def check_experiment(experiment: Experiment) -> list[str]:
     name, buffer = experiment.strategy.name, experiment.buffer
     rehearses = registry.get("strategies", name).rehearses
     if rehearses and buffer is None:
-        return [f"buffer: {name} rehearses and needs one, for example name: python"]
+        return [f"buffer: {name} rehearses and needs one, for example name: neomem"]
     if buffer is not None and not rehearses:
         return [f"buffer: {name} does not rehearse; leave the buffer out"]
     return []

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rehearse.core.batch import Batch
     from rehearse.core.experiment import Regime
+    from rehearse.core.records import PhaseTimes
     from rehearse.core.rehearsal import BufferConfig
 
 __all__ = [
@@ -181,12 +182,14 @@ class BufferSpec:
         num_classes: Labels are in ``[0, num_classes)``.
         budget: Slots of all ranks together.
         seed: Seeds candidates, victims and draws.
+        batch_size: Samples of a minibatch, at most.
     """
 
     fields: Mapping[str, RecordField]
     num_classes: int
     budget: int
     seed: int
+    batch_size: int
 
 
 class Buffer(ABC):
@@ -216,13 +219,43 @@ class Buffer(ABC):
     def take(self, timeout_s: float = 60.0) -> Batch:
         """Representatives of the last round; an empty batch if nothing was offered yet."""
 
+    def exchange(self, minibatch: Batch, upcoming: Batch | None = None) -> tuple[Batch, Batch]:
+        """``take`` and ``offer`` as a training step needs them.
+
+        A buffer that works in the background returns before the minibatch is stored, so its tensors must
+        not change until the next exchange. What is returned may lie in the buffer's own memory, the
+        representatives right behind the minibatch; it stays as it is until the exchange after the next.
+
+        Args:
+            minibatch: What to train now, and to offer.
+            upcoming: The next exchange's minibatch where it is known: there is time to place it in memory.
+
+        Returns:
+            The minibatch, and the representatives of the last round.
+        """
+        representatives = self.take()
+        self.offer(minibatch)
+        return minibatch, representatives
+
     @abstractmethod
     def fill(self) -> dict[int, int]:
         """Number of representatives in this rank's shard, by class."""
 
     @abstractmethod
+    def content_sha256(self) -> str:
+        """Digest of this rank's shard, the same where runs that did the same hold the same."""
+
+    @abstractmethod
     def stats(self) -> dict[str, float]:
         """Counters, sizes in bytes and times in seconds, unit in the key."""
+
+    def background_phases(self) -> dict[str, PhaseTimes]:
+        """What this rank's buffer did beside the training steps: ``populate``, ``plan``, ``fetch``, ``copy``."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """For provenance: which buffer works, and how; the same on every rank."""
+        return {"name": type(self).Config.model_fields["name"].default}
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

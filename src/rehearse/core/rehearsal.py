@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from rehearse.core.config import Float, PluginConfig
 
+BUILD_ENGINE = "pip install --no-deps --no-build-isolation ./neomem"
+"""Builds Neomem in a clone; ``make setup`` does the same."""
+
 
 class BufferConfig(PluginConfig):
     """Options of every rehearsal buffer; the budget is that of all ranks together."""

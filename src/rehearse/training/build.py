@@ -177,6 +177,7 @@ def _build_buffer(experiment: Experiment, data: Data, communicator: Communicator
         num_classes=data.info.num_classes,
         budget=config.num_slots(len(data.train_labels)),
         seed=derive_seed(experiment.seed, "buffer"),
+        batch_size=experiment.training.batch_size,
     )
     logger.info("buffer: %d slots over %d ranks", spec.budget, communicator.world.num_ranks)
     return kind(config, spec, communicator)

@@ -36,7 +36,7 @@ class Journal:
 
     def start(self, run: Run) -> None:
         """Record what is about to be trained; collective."""
-        provenance = collect_provenance(run.cell, run.communicator, run.device)
+        provenance = collect_provenance(run.cell, run.communicator, run.device, run.buffer)
         self.startup_s = time.time() - psutil.Process().create_time()
         self._started_s = time.perf_counter()
         if self._events is not None:

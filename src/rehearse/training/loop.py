@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
+from rehearse.core.batch import Batch
 from rehearse.core.protocols import TaskSpec
 from rehearse.core.records import Summary
 from rehearse.training.build import Run
@@ -80,18 +82,16 @@ class Trainer:
         run, started_s = self._run, time.perf_counter()
         plan = self._plan(task, epoch)
         schedule = self._schedule(epochs, len(plan.steps))
-        minibatches = run.train_loader.minibatches(
-            plan.steps, seed=derive_seed(run.experiment.seed, "crop", task.id, epoch)
-        )
-        for num_global in plan.num_global:
+        minibatches = self._minibatches(task, epoch, plan)
+        for _ in plan.steps:
             with self._timer.phase("load"):
-                loaded = next(minibatches)
+                minibatch, upcoming = next(minibatches)
             lr = schedule.at(self._step_number - first_step)
             for group in run.optimizer.param_groups:
                 group["lr"] = lr
-            loss = self._train_step(loaded, num_global, self._step_number)
-            self._epoch_loss.add(loss, num_global, self._step_number)
-            self._interval_loss.add(loss, num_global, self._step_number)
+            loss = self._train_step(minibatch, upcoming, self._step_number)
+            self._epoch_loss.add(loss, minibatch.num_global, self._step_number)
+            self._interval_loss.add(loss, minibatch.num_global, self._step_number)
             self._log_step(task.id, epoch, lr)
             self._step_number += 1
         mean_loss = self._epoch_loss.read(self._journal.last_good)
@@ -106,6 +106,24 @@ class Trainer:
             world.num_ranks,
             experiment.training.limit_batches,
         )
+
+    def _minibatches(self, task: TaskSpec, epoch: int, plan: EpochPlan) -> Iterator[tuple[Batch, Batch | None]]:
+        """Each minibatch with the one after it, which the buffer can get ready for meanwhile."""
+        run = self._run
+        seed = derive_seed(run.experiment.seed, "crop", task.id, epoch)
+        loaded = zip(run.train_loader.minibatches(plan.steps, seed=seed), plan.num_global, strict=True)
+        minibatches = (
+            Batch(
+                inputs=samples.inputs,
+                labels=samples.labels,
+                num_global=num_global,
+                num_ranks=run.world.num_ranks,
+                targets=samples.targets,
+                indices=samples.indices,
+            )
+            for samples, num_global in loaded
+        )
+        return _with_next(minibatches)
 
     def _schedule(self, epochs: int, steps_per_epoch: int) -> Schedule:
         training = self._run.experiment.training
@@ -137,3 +155,11 @@ class Trainer:
         self._history.add_row(accuracies)
         self._history.evaluation_s.append(time.perf_counter() - started_s)
         self._journal.evaluated(task.id, accuracies, self._history)
+
+
+def _with_next(minibatches: Iterator[Batch]) -> Iterator[tuple[Batch, Batch | None]]:
+    current = next(minibatches, None)
+    while current is not None:
+        following = next(minibatches, None)
+        yield current, following
+        current = following

@@ -16,13 +16,15 @@ import torch
 
 from rehearse import __version__
 from rehearse.core.cell import Cell
-from rehearse.core.protocols import Communicator
+from rehearse.core.protocols import Buffer, Communicator
 
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "continuum", "horovod", "mpi4py", "neomem", "scikit-learn")
 _SCHEDULER_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PBS_JOBID", "PALS_APID")
 
 
-def collect_provenance(cell: Cell, communicator: Communicator, device: torch.device) -> dict[str, Any]:
+def collect_provenance(
+    cell: Cell, communicator: Communicator, device: torch.device, buffer: Buffer | None
+) -> dict[str, Any]:
     """Everything that tells how this run came about; collective, the same on every rank."""
     ranks = communicator.gather_objects(_describe_rank(communicator, device))
     return {
@@ -35,6 +37,7 @@ def collect_provenance(cell: Cell, communicator: Communicator, device: torch.dev
         "versions": {"python": platform.python_version(), **_versions()},
         "launcher": communicator.world.launcher,
         "communicator": type(communicator).__name__,
+        "buffer": None if buffer is None else buffer.describe(),
         "scheduler": {name: os.environ[name] for name in _SCHEDULER_VARIABLES if name in os.environ},
         "ranks": ranks,
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from rehearse.core.batch import Batch
-from rehearse.core.protocols import Buffer, DistributedOptimizer, LoadedMinibatch, Strategy
+from rehearse.core.batch import Batch, joined
+from rehearse.core.protocols import Buffer, DistributedOptimizer, Strategy
 from rehearse.core.world import World
 from rehearse.training.preprocess import Preprocessor
 from rehearse.training.seeds import generator
@@ -33,57 +33,39 @@ class TrainStep:
     timer: PhaseTimer
     seed: int
 
-    def __call__(self, loaded: LoadedMinibatch, num_global: int, step: int) -> Tensor:
+    def __call__(self, minibatch: Batch, upcoming: Batch | None, step: int) -> Tensor:
         """Train one minibatch.
 
         Args:
-            loaded: This rank's samples, possibly none.
-            num_global: Samples of all ranks together.
+            minibatch: This rank's samples as loaded, possibly none.
+            upcoming: The minibatch of the next step, None at the end of an epoch.
             step: Number of the step in the run.
 
         Returns:
             This rank's share of the loss, detached, on the device.
         """
-        minibatch = Batch(
-            inputs=loaded.inputs,
-            labels=loaded.labels,
-            num_global=num_global,
-            num_ranks=self.world.num_ranks,
-            targets=loaded.targets,
-            indices=loaded.indices,
-        )
         with self.timer.phase("wait"):
-            representatives = self._exchange(minibatch)
+            minibatch, representatives = self._exchange(minibatch, upcoming)
         with self.timer.phase("assemble"):
             draws = generator(self.seed, "augment", self.world.rank, step)
-            minibatch = self._prepare(minibatch, draws)
-            representatives = self._prepare(representatives, draws)
+            minibatch, representatives = self._prepare(minibatch, representatives, draws)
         with self.timer.phase("train"):
             return self._train(minibatch, representatives)
 
-    def _exchange(self, minibatch: Batch) -> Batch:
-        if self.buffer is None:
-            return Batch(
-                inputs=minibatch.inputs[:0],
-                labels=minibatch.labels[:0],
-                targets={name: rows[:0] for name, rows in minibatch.targets.items()},
-                num_global=0,
-                num_ranks=minibatch.num_ranks,
-            )
-        representatives = self.buffer.take()
-        self.buffer.offer(minibatch)
-        return representatives
+    def _exchange(self, minibatch: Batch, upcoming: Batch | None) -> tuple[Batch, Batch]:
+        if self.buffer is not None:
+            return self.buffer.exchange(minibatch, upcoming)
+        nothing = replace(minibatch.map_tensors(lambda rows: rows[:0]), num_global=0, indices=None)
+        return minibatch, nothing
 
-    def _prepare(self, batch: Batch, draws: torch.Generator) -> Batch:
-        moved = batch.map_tensors(lambda rows: rows.to(self.device, non_blocking=True))
-        return Batch(
-            inputs=self.preprocess.train(moved.inputs, draws),
-            labels=moved.labels,
-            num_global=moved.num_global,
-            num_ranks=moved.num_ranks,
-            targets=moved.targets,
-            indices=moved.indices,
+    def _prepare(self, minibatch: Batch, representatives: Batch, draws: torch.Generator) -> tuple[Batch, Batch]:
+        """Both on the device, augmented and normalised as one block, so that joining them again copies nothing."""
+        first, second = (
+            batch.map_tensors(lambda rows: rows.to(self.device, non_blocking=True))
+            for batch in (minibatch, representatives)
         )
+        inputs = self.preprocess.train(joined(first.inputs, second.inputs), draws)
+        return replace(first, inputs=inputs[: len(first)]), replace(second, inputs=inputs[len(first) :])
 
     def _train(self, minibatch: Batch, representatives: Batch) -> Tensor:
         self.optimizer.zero_grad()

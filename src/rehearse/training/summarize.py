@@ -9,8 +9,9 @@ from rehearse.training.metrics import compute_metrics
 from rehearse.training.parameters import agreed_parameter_sha256
 from rehearse.training.timing import PhaseTimer
 
-# The same number on every rank; everything else that a buffer counts adds up over ranks.
+# The same number on every rank; of percentiles the slowest rank's counts, everything else adds up over ranks.
 _SHARED_STATISTICS = frozenset({"budget_slots", "rounds"})
+_PERCENTILES = ("_p50_s", "_p99_s")
 
 
 def summarize(run: Run, history: History, timer: PhaseTimer, startup_s: float) -> Summary:
@@ -34,7 +35,7 @@ def summarize(run: Run, history: History, timer: PhaseTimer, startup_s: float) -
         training_s=tuple(history.training_s),
         evaluation_s=tuple(history.evaluation_s),
         startup_s=startup_s,
-        phases=timer.summary(),
+        phases={**timer.summary(), **(run.buffer.background_phases() if run.buffer is not None else {})},
         timing_overhead_fraction=timer.overhead_fraction(),
         buffer=statistics,
         buffer_fill=fill,
@@ -47,8 +48,9 @@ def _buffer_totals(run: Run) -> tuple[dict[str, float] | None, tuple[dict[str, i
         return None, None
     statistics = run.communicator.gather_objects(run.buffer.stats())
     fills = run.communicator.gather_objects({str(label): count for label, count in run.buffer.fill().items()})
-    totals = {
-        name: value if name in _SHARED_STATISTICS else sum(rank[name] for rank in statistics)
-        for name, value in statistics[0].items()
-    }
+    totals = {name: _over_ranks(name, [rank[name] for rank in statistics]) for name in statistics[0]}
     return totals, tuple(fills)
+
+
+def _over_ranks(name: str, values: list[float]) -> float:
+    return max(values) if name in _SHARED_STATISTICS or name.endswith(_PERCENTILES) else sum(values)

@@ -14,7 +14,7 @@ def main(communicator_name, variants):
     config = plugin_config(CommunicatorSection(name=communicator_name))
     communicator = registry.get("communicators", communicator_name)(config, World.from_env())
     with abort_on_error(communicator):
-        traces = [trace(communicator, *variant) for variant in json.loads(variants)]
+        traces = [trace(communicator, **variant) for variant in json.loads(variants)]
     communicator.close()
     sys.stdout.write(json.dumps(traces) + "\n")
 

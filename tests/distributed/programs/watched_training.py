@@ -26,10 +26,10 @@ def main(config, dataset_dir):
         run = build_run(cell, communicator, Path(dataset_dir))
         trained, train = [], TrainStep.__call__
 
-        def watched(step, loaded, num_global, number):
-            loss = train(step, loaded, num_global, number)
+        def watched(step, minibatch, upcoming, number):
+            loss = train(step, minibatch, upcoming, number)
             agreed_parameter_sha256(run.model, communicator)
-            trained.append(loaded.indices.numpy())
+            trained.append(minibatch.indices.numpy())
             return loss
 
         TrainStep.__call__ = watched
