@@ -18,9 +18,10 @@ say() { echo "setup: $*"; }
 
 digest() { sha256sum -- "$@" | sha256sum | cut -c1-16; }
 
-engine_sources() {
+engine_sources() { # What its build reads: running the engine's tests must not build it again.
   [[ ! -e neomem/pyproject.toml ]] ||
-    find neomem -type f -not -path '*/build/*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -name '*.so'
+    find neomem -type f -not -path '*/build/*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -name '*.so' \
+      -not -path '*/.*' -not -path 'neomem/tests/*' -not -path 'neomem/benchmarks/*'
 }
 
 packaging_tables() { awk '/^\[/ {keep = /^\[(build-system|project|tool\.setuptools)/} keep' pyproject.toml; }
@@ -156,7 +157,8 @@ make_environment() {
     pip_install --no-deps --no-build-isolation --editable .
   if [[ -e neomem/pyproject.toml ]]; then
     engine=$(engine_sources | sort | xargs sha256sum | digest)
-    cached_step engine "$engine" "neomem" "see the log" \
+    cached_step engine "$engine" "Neomem, the rehearsal engine (1 to 3 minutes)" \
+      "a compiler of C++20 and CMake 3.25 are needed" \
       pip_install --no-deps --no-build-isolation ./neomem
   fi
 }

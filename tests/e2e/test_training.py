@@ -28,6 +28,26 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_differs(tmp_path, dataset
     assert other_matrix != first_matrix
 
 
+def test_the_environment_does_not_choose_the_threads(tmp_path, dataset_dir):
+    """Sums depend on the number of threads, and a run that is repeated by hand must give the same bits."""
+    for threads in ("1", "2"):
+        config = cells.write(tmp_path / threads, training={"limit_batches": 3})
+        done = cells.train(config, dataset_dir, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+        assert done.returncode == 0, done.stderr
+    assert cells.results(tmp_path / "1")[0].parameter_sha256 == cells.results(tmp_path / "2")[0].parameter_sha256
+
+
+def test_a_finished_run_is_not_trained_over(tmp_path, dataset_dir):
+    config = cells.write(tmp_path, training={"limit_batches": 2})
+    assert cells.train(config, dataset_dir).returncode == 0
+    before = RunFiles(tmp_path).events.read_bytes()
+    again = cells.train(config, dataset_dir)
+    assert again.returncode == 2
+    assert "is that of a finished run; choose another folder with --run-dir" in again.stderr
+    assert RunFiles(tmp_path).events.read_bytes() == before
+    assert cells.train(config, dataset_dir, "--run-dir", tmp_path / "other").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("buffer", "background"),
     [
@@ -123,7 +143,10 @@ def test_a_full_disk_is_one_line(tmp_path, dataset_dir):
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_leaves_readable_records(tmp_path, dataset_dir):
+@pytest.mark.parametrize(
+    ("sent", "exit_code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_stopped_run_leaves_readable_records(tmp_path, dataset_dir, sent, exit_code, said):
     config = cells.write(tmp_path, training={"epochs": 500})
     process = subprocess.Popen(
         [*cells.REHEARSE, "train", str(config), "--dataset-dir", str(dataset_dir)],
@@ -135,10 +158,10 @@ def test_ctrl_c_leaves_readable_records(tmp_path, dataset_dir):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (events.exists() and '"epoch"' in events.read_text()):
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130, stderr
-    assert "interrupted" in stderr
+    assert process.returncode == exit_code, stderr
+    assert stderr.splitlines()[-1] == f"rehearse: {said}"
     assert "Traceback" not in stderr
     kinds = [event.kind for event in read_events(events)]
     assert kinds[0] == "run_start"

@@ -7,7 +7,7 @@ from rehearse.core.campaign import Campaign
 from rehearse.core.combinations import check_cell, check_experiment, doubts
 from rehearse.core.config import BufferSection, ScenarioSection, plugin_config, section_problems, validate
 from rehearse.core.errors import ConfigError
-from rehearse.core.inspection import inspect_campaign
+from rehearse.core.inspection import inspect_campaign, inspect_document
 from support import cells
 from support.campaigns import small
 
@@ -87,6 +87,33 @@ def test_a_campaign_is_inspected_in_every_variant_at_once():
         "datasets.digits.scenario.increment",
         "datasets.digits.loader.workers",
         "strategies.er.buffer.budget",
+    ]
+
+
+def test_one_mistake_does_not_hide_another():
+    """A wrong name, a wrong type, a wrong option, an unknown label and a cell twice: five lines."""
+    document = campaign(
+        datasets__digits__backbone={"name": "mnistnet"},
+        strategies__er={"strategy": {"name": "er"}, "buffer": {"name": "python", "budget": 9}},
+    ).model_dump(mode="json")
+    document["datasets"]["digits"]["backbone"]["name"] = "mnistnit"
+    document["datasets"]["digits"]["training"]["batch_size"] = "16"
+    document["strategies"]["er"]["buffer"]["budgett"] = 30
+    document["matrix"] = [
+        {"datasets": ["digits", "digts"], "strategies": ["er"], "scalings": ["n1r1"], "seeds": [1, 1]},
+        {"datasets": "digits"},
+    ]
+    problems = inspect_document(document).problems
+    assert [line.partition(":")[0] for line in problems] == [
+        "datasets.digits.backbone.name",
+        "datasets.digits.training.batch_size",
+        "matrix.1.datasets",
+        "matrix.1.strategies",
+        "matrix.1.scalings",
+        "matrix.1.seeds",
+        "matrix.0.datasets",
+        "matrix",
+        "strategies.er.buffer.budgett",
     ]
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from rehearse.core.errors import CommunicationError, DataError, OutputError
+from rehearse.core.errors import CommunicationError, DataError, OutputError, Terminated
 from rehearse.core.failure import abort_on_error
 from rehearse.core.world import World
 
@@ -31,6 +31,7 @@ def fail(communicator, error):
         (CommunicationError("lost a peer"), 5, "rehearse: [rank 1] error: lost a peer\n"),
         (OutputError("disk full"), 8, "rehearse: [rank 1] error: disk full\n"),
         (KeyboardInterrupt(), 130, "rehearse: [rank 1] interrupted\n"),
+        (Terminated(), 143, "rehearse: [rank 1] terminated\n"),
         (SystemExit(7), 7, "rehearse: [rank 1] exit: 7\n"),
         (SystemExit("no"), 1, "rehearse: [rank 1] exit: no\n"),
     ],

@@ -178,6 +178,10 @@ def test_the_engine_is_built_where_its_sources_are(ready):
     assert ready.setup()[2] == engine
     (ready.repo / "neomem/arena.cpp").write_text("int x;\n")
     assert ready.setup()[2] == engine
+    (ready.repo / "neomem/tests/.pytest_cache").mkdir(parents=True)
+    (ready.repo / "neomem/tests/.pytest_cache/lastfailed").write_text("{}\n")
+    (ready.repo / "neomem/tests/test_arena.cpp").write_text("int x;\n")
+    assert ready.setup()[2] == [], "the build does not read tests"
     assert ready.setup()[2] == []
 
 

@@ -30,12 +30,12 @@ rule train:
         f"{CELL}/train.log",
     conda:
         this_environment
-    threads: lambda wildcards: cell_of(wildcards).num_ranks
+    threads: lambda wildcards: cell_of(wildcards).num_ranks * threads_of(wildcards)
     resources:
         nodes=lambda wildcards: cell_of(wildcards).num_nodes,
         tasks=lambda wildcards: cell_of(wildcards).num_ranks,
         ranks_per_node=lambda wildcards: cell_of(wildcards).ranks_per_node,
-        cpus_per_task=1,
+        cpus_per_task=lambda wildcards: threads_of(wildcards),
         gpus_per_rank=0,
         mem_mb=lambda wildcards, attempt: 2000 * cell_of(wildcards).ranks_per_node * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,

@@ -66,6 +66,11 @@ def cell_of(wildcards):
     return CELLS[CELL_ID.format(**wildcards)]
 
 
+def threads_of(wildcards):
+    """CPU threads of each rank of a cell."""
+    return cell_of(wildcards).experiment.training.num_threads
+
+
 def manifest_of(section):
     """The manifest of a staged dataset."""
     return str(staged_folder(section, DATASET_DIR) / MANIFEST)

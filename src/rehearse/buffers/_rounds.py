@@ -15,6 +15,8 @@ from rehearse.buffers._engine_errors import translated
 from rehearse.buffers._shard import Layout
 
 Fields = Mapping[str, Tensor]
+# After its deadline the engine may still have work to do.
+_MARGIN_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Rounds:
             labels: ``(b,)`` int64.
             wait: Store candidates before returning; else the tensors must not change until the next round.
         """
-        self.collect(timeout_s=None)
+        self.collect()
         with self.translated():
             self.memory.offer(_arrays(fields), to_array(labels), wait=wait)
             self._ticket = self.memory.prefetch()
@@ -77,17 +79,17 @@ class Rounds:
         with self.translated():
             self.memory.assemble(_arrays(fields), to_array(labels), self._ticket)
 
-    def collect(self, timeout_s: float | None) -> Drawn | None:
+    def collect(self, timeout_s: float | None = None) -> Drawn | None:
         """Wait for the draw under way; None if there is none.
 
         Args:
-            timeout_s: How long; None is the engine's own limit.
+            timeout_s: How long; None is until the engine gives up, which says why.
         """
         if self._ticket is None:
             return None
         with self.translated():
-            limit = {} if timeout_s is None else {"timeout_ms": int(1000 * timeout_s)}
-            sample = self.memory.take(self._ticket, **limit)
+            patience_ms = self._options["deadline_ms"] + _MARGIN_MS if timeout_s is None else int(1000 * timeout_s)
+            sample = self.memory.take(self._ticket, patience_ms)
         self._ticket = None
         dtypes = self._layout.dtypes
         return Drawn(

@@ -33,7 +33,6 @@ from rehearse.core.records import PhaseTimes
 from rehearse.core.registry import register
 from rehearse.core.rehearsal import BUILD_ENGINE
 
-_TIMEOUT_S = 60.0
 # Sums that the engine begins anew after a restore.
 _CARRIED = ("drawn", "bytes_exchanged")
 
@@ -87,8 +86,9 @@ class NeomemBuffer(Buffer):
             CommunicationError: Another rank is lost.
         """
         self._rounds.begin(self._fields_of(minibatch), minibatch.labels, wait=True)
+        self._placed = None
 
-    def take(self, timeout_s: float = _TIMEOUT_S) -> Batch:
+    def take(self, timeout_s: float = 60.0) -> Batch:
         """Representatives of the last round, in new memory; collective until every rank draws r of them.
 
         Raises:
@@ -103,7 +103,7 @@ class NeomemBuffer(Buffer):
         fields, labels = self._fields_of(minibatch), minibatch.labels
         if self._config.implementation == "standard" and self._placed is not minibatch and self._rounds.is_drawing:
             self._rounds.place(fields, labels)
-        placed = self._collect(_TIMEOUT_S, minibatch)
+        placed = self._collect(None, minibatch)
         self._rounds.begin(fields, labels, wait=False)
         self._placed = upcoming
         if self._config.implementation == "standard" and upcoming is not None:
@@ -139,12 +139,13 @@ class NeomemBuffer(Buffer):
 
     def content_sha256(self) -> str:
         """Digest of all that is saved of this rank's shard: representatives, policy, counters."""
-        self._collect(_TIMEOUT_S)
+        self._collect()
         return hashlib.sha256(self._rounds.dump().numpy().tobytes()).hexdigest()
 
     def state_dict(self) -> dict[str, Any]:
         """The shard as the engine saves it, and the round in flight; the generators' state is the round's number."""
-        drawn = self.take()
+        self._collect()
+        drawn = self._drawn.map_tensors(Tensor.clone)
         counts = self.stats()
         return {
             "identity": self._identity(),
@@ -176,11 +177,11 @@ class NeomemBuffer(Buffer):
     def _fields_of(self, minibatch: Batch) -> dict[str, Tensor]:
         return offered_fields(minibatch, self._layout, self._spec.num_classes)
 
-    def _collect(self, timeout_s: float, minibatch: Batch | None = None) -> Batch | None:
+    def _collect(self, timeout_s: float | None = None, minibatch: Batch | None = None) -> Batch | None:
         """Make what was drawn the representatives of the last round.
 
         Args:
-            timeout_s: How long to wait for it.
+            timeout_s: How long to wait for it; None is until the engine gives up.
             minibatch: What was placed in front of them, if anything was.
 
         Returns:

@@ -26,11 +26,6 @@ _WORKFLOW = {
     "snakemake-executor-plugin-slurm": "campaigns on Slurm",
     "snakemake-executor-plugin-cluster-generic": "campaigns on PBS and others",
 }
-_OPTIONAL = {
-    "tensorboard": ("tensorboard", "tracker"),
-    "wandb": ("wandb", "tracker"),
-    "nvidia.dali": ("nvidia-dali-cuda130", "loader for JPEG sets"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,6 @@ def all_checks(folder: Path) -> list[Finding]:
         *horovod(facts),
         *(distribution(name, purpose) for name, purpose in _WORKFLOW.items()),
         pins(pinned(requirements_folder()), installed_version),
-        *(optional(module, *about) for module, about in _OPTIONAL.items()),
         engine(facts, requirements_folder().with_name("neomem")),
         disk(shutil.disk_usage(folder).free),
         shared_memory(Path("/dev/shm")),
@@ -180,14 +174,6 @@ def pins(wanted: Mapping[str, str], installed: Any = installed_version) -> Findi
         return Finding("pinned versions", "ok", f"all {len(wanted)} installed as pinned")
     more = f" and {len(off) - 3} more" if len(off) > 3 else ""
     return Finding("pinned versions", "missing", "; ".join(off[:3]) + more, REPAIR)
-
-
-def optional(module: str, package: str, purpose: str) -> Finding:
-    """A package that nothing needs by default."""
-    if (version := installed_version(package)) is not None:
-        return Finding(module, "ok", version)
-    install = f"{sys.executable} -m pip install -c requirements/optional.txt {package}"
-    return Finding(module, "optional", f"not installed; {purpose}", install)
 
 
 def engine(facts: Mapping[str, Mapping[str, Any]], source: Path) -> Finding:

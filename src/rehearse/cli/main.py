@@ -10,7 +10,8 @@ from pathlib import Path
 import rich_click as click
 
 from rehearse import __version__
-from rehearse.core.errors import INTERRUPTED_EXIT_CODE, RehearseError
+from rehearse.core.errors import RehearseError
+from rehearse.core.failure import describe_failure
 
 
 class Verbs(click.RichGroup):
@@ -18,7 +19,7 @@ class Verbs(click.RichGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         modules = pkgutil.iter_modules([str(Path(__file__).parent)])
-        return sorted(m.name for m in modules if m.name not in ("main", "flags") and not m.name.startswith("_"))
+        return sorted(m.name for m in modules if m.name != "main" and not m.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -42,9 +43,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("rehearse: interrupted", err=True)
-        sys.exit(INTERRUPTED_EXIT_CODE)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # Click turns every interrupt into an Abort; what it was is its context.
+        text, code = describe_failure(error.__context__ or KeyboardInterrupt())
+        click.echo(f"rehearse: {text}", err=True)
+        sys.exit(code)
     except RehearseError as error:
         click.echo(f"rehearse: error: {error}", err=True)
         sys.exit(error.exit_code)

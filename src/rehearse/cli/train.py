@@ -45,13 +45,14 @@ def command(config: Path, run_dir: Path | None, dataset_dir: Path, log_level: st
     """Train the cell that CONFIG (a config.json of the workflow) describes.
 
     Start it once per rank with mpirun, horovodrun, torchrun or srun; without a launcher it trains
-    on one rank. Example:
+    on one rank. torchrun needs a cell whose communicator is torch. Example:
 
-        mpirun -np 2 rehearse train results/cells/quickstart/digits/er/n1r2/seed-1/config.json
+        mpirun -np 2 rehearse train results/cells/quickstart/digits/er/n1r2/seed-1/config.json --run-dir my-run
     """
     world = World.from_env()
     log.configure(world, log_level)
     try:
+        _refuse_finished(RunFiles(run_dir or config.parent))
         cell = validate(Cell, read_document(config), source=str(config))
         from rehearse.training.build import build_communicator
 
@@ -64,13 +65,20 @@ def command(config: Path, run_dir: Path | None, dataset_dir: Path, log_level: st
     _train(cell, communicator, run_dir or config.parent, dataset_dir)
 
 
+def _refuse_finished(files: RunFiles) -> None:
+    if files.summary.exists():
+        raise ConfigError(
+            f"{files.summary} is that of a finished run; choose another folder with --run-dir, or delete it first"
+        )
+
+
 def _train(cell: Cell, communicator: Communicator, run_dir: Path, dataset_dir: Path) -> None:
-    from rehearse.core.failure import abort_on_error
+    from rehearse.core.failure import abort_on_error, stopping_on_sigterm
     from rehearse.training.build import build_run
     from rehearse.training.journal import Journal
     from rehearse.training.loop import Trainer
 
-    with abort_on_error(communicator):
+    with abort_on_error(communicator), stopping_on_sigterm():
         journal = Journal(RunFiles(run_dir), communicator.world.is_leader)
         with journal.recording_errors():
             run = build_run(cell, communicator, dataset_dir)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -88,20 +88,8 @@ class Campaign(Model):
         return figures
 
     @model_validator(mode="after")
-    def _labels_exist(self) -> Self:
-        problems = [
-            f"matrix.{index}.{kind}: unknown label {label!r}{registry.suggestion(label, tuple(defined))}"
-            for index, block in enumerate(self.matrix)
-            for kind, labels, defined in (
-                ("datasets", block.datasets, self.datasets),
-                ("strategies", block.strategies, self.strategies),
-            )
-            for label in labels
-            if label not in defined
-        ]
-        if not problems:
-            twice = [name for name, count in Counter(_ids(self)).items() if count > 1]
-            problems = [f"matrix: cell {name} appears more than once" for name in twice]
+    def _matrix_fits(self) -> Self:
+        problems = matrix_problems(self.datasets, self.strategies, [block.model_dump() for block in self.matrix])
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -112,7 +100,7 @@ class Campaign(Model):
 
     def cells(self) -> tuple[Cell, ...]:
         """All cells in the order of the matrix."""
-        return tuple(self._cell(*key) for key in _keys(self))
+        return tuple(self._cell(*key) for block in self.matrix for key in _keys_of(block.model_dump()))
 
     def _cell(self, dataset: str, strategy: str, scaling: str, seed: int) -> Cell:
         data, fight = self.datasets[dataset], self.strategies[strategy]
@@ -171,13 +159,27 @@ def load_workflow_campaign(files: Sequence[Path | str], merged: object) -> tuple
     return validate(Campaign, document, source=str(path)), path, document
 
 
-def _keys(campaign: Campaign) -> list[tuple[str, str, str, int]]:
-    return [
-        key
-        for block in campaign.matrix
-        for key in itertools.product(block.datasets, block.strategies, block.scalings, block.seeds)
+def matrix_problems(
+    datasets: Collection[str], strategies: Collection[str], blocks: Sequence[Mapping[str, Sequence[Any]]]
+) -> list[str]:
+    """Labels that are not defined, and cells that appear more than once, each as ``path: what is wrong``.
+
+    Args:
+        datasets: Labels that the campaign defines.
+        strategies: Labels that the campaign defines.
+        blocks: The matrix, block by block.
+    """
+    unknown = [
+        f"matrix.{index}.{kind}: unknown label {label!r}{registry.suggestion(str(label), tuple(defined))}"
+        for index, block in enumerate(blocks)
+        for kind, defined in (("datasets", datasets), ("strategies", strategies))
+        for label in block[kind]
+        if label not in defined
     ]
+    known = [key for block in blocks for key in _keys_of(block) if key[0] in datasets and key[1] in strategies]
+    twice = [key for key, count in Counter(known).items() if count > 1]
+    return unknown + [f"matrix: cell {'/'.join(key[:3])}/seed-{key[3]} appears more than once" for key in twice]
 
 
-def _ids(campaign: Campaign) -> list[str]:
-    return [f"{dataset}/{strategy}/{scaling}/seed-{seed}" for dataset, strategy, scaling, seed in _keys(campaign)]
+def _keys_of(block: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    return itertools.product(*(block[kind] for kind in ("datasets", "strategies", "scalings", "seeds")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -117,12 +117,17 @@ def section_problems(section: Section, path: str) -> list[str]:
     Returns:
         Each problem as ``path: what is wrong``.
     """
-    config = _config_of(section)
-    try:
-        _parse(config, section.model_dump())
-    except ValidationError as error:
-        return explain(config, error, path)
-    return []
+    return parse(_config_of(section), section.model_dump(), path)[1]
+
+
+def section_kinds(model: type[BaseModel]) -> dict[str, type[Section]]:
+    """The fields of a model that hold a plug-in's section, and which kind of plug-in each names."""
+    kinds = {}
+    for key, field in model.model_fields.items():
+        for arm in (field.annotation, *get_args(field.annotation)):
+            if isinstance(arm, type) and issubclass(arm, Section):
+                kinds[key] = arm
+    return kinds
 
 
 def _config_of(section: Section) -> type[PluginConfig]:
@@ -136,12 +141,22 @@ def validate(model: type[M], document: object, *, source: str) -> M:
     Raises:
         ConfigError: Lists every problem, one per line, with path, value and nearest valid name.
     """
+    parsed, problems = parse(model, document)
+    if parsed is None:
+        raise ConfigError(problem_list(source, problems))
+    return parsed
+
+
+def parse(model: type[M], document: object, within: str = "") -> tuple[M | None, list[str]]:
+    """The document as a model, or None and each problem as ``path: what is wrong``.
+
+    Args:
+        model: What it should be.
+        document: As YAML or JSON gave it.
+        within: Path of the document in a larger one.
+    """
     try:
-        return _parse(model, document)
+        # JSON mode keeps strictness for scalars while lists may still become tuples.
+        return model.model_validate_json(json.dumps(document, default=str)), []
     except ValidationError as error:
-        raise ConfigError(problem_list(source, explain(model, error))) from None
-
-
-def _parse(model: type[M], document: object) -> M:
-    # JSON mode keeps strictness for scalars while lists may still become tuples.
-    return model.model_validate_json(json.dumps(document, default=str))
+        return None, explain(model, error, within)

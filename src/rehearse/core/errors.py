@@ -72,4 +72,9 @@ class OutputError(RehearseError):
     exit_code = 8
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as launchers and schedulers send it; ends a run like Ctrl-C."""
+
+
 INTERRUPTED_EXIT_CODE = 130
+TERMINATED_EXIT_CODE = 143

@@ -75,6 +75,9 @@ class TrainingConfig(Model):
     limit_batches: int | None = Field(
         default=None, ge=1, description="Train and evaluate at most this many minibatches per epoch (smoke tests)."
     )
+    num_threads: int = Field(
+        default=1, ge=1, description="CPU threads of each rank; a run repeats bit for bit only with as many."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes CUDA where there is one.")
 
     @model_validator(mode="after")

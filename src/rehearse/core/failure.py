@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rehearse.core.errors import INTERRUPTED_EXIT_CODE, RehearseError
+from rehearse.core.errors import INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE, RehearseError, Terminated
 
 if TYPE_CHECKING:
     from rehearse.core.protocols import Communicator
@@ -22,7 +23,7 @@ def abort_on_error(communicator: Communicator) -> Iterator[None]:
     """End this rank at once when its part of a run fails, so that no peer waits for it.
 
     An expected error becomes one line on standard error and the error's own exit code; an
-    interrupt becomes exit code 130; anything else is a bug, shown with its traceback, exit code 1.
+    interrupt becomes exit code 130, SIGTERM 143; anything else is a bug, shown with its traceback, exit code 1.
     A single rank has no peers: its errors are raised as they are.
 
     Args:
@@ -39,10 +40,26 @@ def abort_on_error(communicator: Communicator) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that records say why a run ended and peers are told."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def describe_failure(error: BaseException) -> tuple[str, int]:
     """What to tell the user about an error, and the exit code of the process."""
     if isinstance(error, RehearseError):
         return f"error: {error}", error.exit_code
+    if isinstance(error, Terminated):
+        return "terminated", TERMINATED_EXIT_CODE
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED_EXIT_CODE
     if isinstance(error, SystemExit):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from rehearse.core.campaign import Campaign
+from rehearse.core.campaign import Block, Campaign, DatasetVariant, StrategyVariant, matrix_problems
 from rehearse.core.cell import Cell
 from rehearse.core.combinations import check_cell, doubts
-from rehearse.core.config import Model, Section, section_problems
+from rehearse.core.config import Model, Section, parse, section_kinds, section_problems
 
 # Keys of an experiment that a campaign keeps elsewhere than with its dataset variant.
 _OF_THE_STRATEGY = ("strategy", "buffer", "concatenate_tasksets")
@@ -28,6 +29,17 @@ class Findings:
     doubts: tuple[str, ...]
 
 
+def inspect_document(document: object) -> Findings:
+    """Check all of a campaign's document, also the parts beside those that are wrong."""
+    campaign, problems = parse(Campaign, document)
+    if campaign is not None:
+        return inspect_campaign(campaign)
+    if isinstance(document, dict):
+        problems += _matrix_problems(document)
+        problems += [line for path, section in _readable_sections(document) for line in section_problems(section, path)]
+    return Findings(tuple(dict.fromkeys(problems)), ())
+
+
 def inspect_campaign(campaign: Campaign) -> Findings:
     """Check the options of every plug-in that the campaign names, and every combination that it runs."""
     problems = [line for path, section in _sections(campaign) for line in section_problems(section, path)]
@@ -39,6 +51,30 @@ def inspect_campaign(campaign: Campaign) -> Findings:
         found.update(dict.fromkeys(_placed(line, cell) for line in check_cell(cell)))
         remarks.update(dict.fromkeys(_placed(line, cell) for line in doubts(cell.experiment)))
     return Findings(tuple(found), tuple(remarks))
+
+
+def _matrix_problems(document: dict[str, Any]) -> list[str]:
+    """Of those blocks that are lists of labels, scalings and seeds as they should be."""
+    datasets, strategies, blocks = (document.get(key) for key in ("datasets", "strategies", "matrix"))
+    if not isinstance(datasets, dict) or not isinstance(strategies, dict) or not isinstance(blocks, list):
+        return []
+    empty: dict[str, list[Any]] = {name: [] for name in Block.model_fields}
+    readable = [empty if parse(Block, block)[0] is None else block for block in blocks]
+    return matrix_problems(datasets, strategies, readable)
+
+
+def _readable_sections(document: dict[str, Any]) -> Iterator[tuple[str, Section]]:
+    """The sections whose names are known, whatever is wrong around them."""
+    places: list[tuple[str, object, type[Model]]] = [("", document, Campaign)]
+    for kind, variant in (("datasets", DatasetVariant), ("strategies", StrategyVariant)):
+        variants = document.get(kind)
+        if isinstance(variants, dict):
+            places += [(f"{kind}.{label}.", value, variant) for label, value in variants.items()]
+    for path, holder, model in places:
+        for key, section_kind in section_kinds(model).items():
+            section = parse(section_kind, holder.get(key))[0] if isinstance(holder, dict) else None
+            if section is not None:
+                yield f"{path}{key}", section
 
 
 def _sections(campaign: Campaign) -> Iterator[tuple[str, Section]]:

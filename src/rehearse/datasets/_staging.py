@@ -6,6 +6,7 @@ import datetime
 import errno
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -72,10 +73,22 @@ def stage_dataset(
             partial.mkdir()
             manifest = _fill(config, partial, source, progress, sha256)
             _publish(partial, folder)
+        except DataError as error:
+            raise DataError(_by_origin(str(error), partial, source)) from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(folder.parent / DOWNLOADS, ignore_errors=True)
     return manifest
+
+
+def _by_origin(text: str, partial: Path, source: Path | None) -> str:
+    """Name files by where they came from: the folder that was being filled is about to go."""
+
+    def origin(match: re.Match[str]) -> str:
+        given = source / match[1] if source is not None else None
+        return str(given) if given is not None and given.exists() else match[1]
+
+    return re.sub(rf"{re.escape(str(partial))}/([^:]+)", origin, text)
 
 
 def verify_dataset(section: DatasetSection, dataset_dir: Path, progress: Progress) -> Manifest:

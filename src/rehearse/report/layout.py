@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -47,6 +47,24 @@ def columns(runs: Runs, most: int) -> int:
 def fit_page(runs: Runs, panel_height_in: float, num_columns: int = 1) -> Runs:
     """The runs whose panels fit a page: all of them, or only those at each dataset's largest scaling."""
     return runs.narrowed(max(1, int(_PAGE_HEIGHT_IN // panel_height_in)) * num_columns)
+
+
+def share_limits(runs: Runs, panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
+    """Give panels of one dataset the same limits, so that scalings can be compared by eye.
+
+    Args:
+        runs: What is drawn.
+        panels: One for each of the runs' settings, in their order.
+        axis: Which limits.
+    """
+    for dataset in runs.datasets:
+        alike = [panel for panel, s in zip(panels, runs.settings, strict=True) if s.dataset == dataset]
+        limits = [panel.get_xlim() if axis == "x" else panel.get_ylim() for panel in alike if panel.has_data()]
+        if not limits:
+            continue
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        for panel in alike:
+            panel.set(**{f"{axis}lim": (low, high)})
 
 
 def wrap_title(text: str, num_columns: int) -> str:

@@ -97,6 +97,8 @@ def build_run(cell: Cell, communicator: Communicator, dataset_dir: Path) -> Run:
         RehearseError: Whatever is wrong with the configuration, the data or the machine.
     """
     experiment, world = cell.experiment, communicator.world
+    # Sums depend on how many threads share them, so neither the machine nor its environment may choose.
+    torch.set_num_threads(experiment.training.num_threads)
     device = choose_device(experiment.training.device, world)
     data = load_data(experiment, dataset_dir, world.num_ranks)
     model, regime = _build_model(experiment, data, device)

@@ -40,7 +40,8 @@ class Journal:
         self.startup_s = time.time() - psutil.Process().create_time()
         self._started_s = time.perf_counter()
         if self._events is not None:
-            self._files.summary.unlink(missing_ok=True)
+            # What an earlier attempt left behind would stand beside the events of this one.
+            self._files.accuracy_matrix.unlink(missing_ok=True)
             write_atomically(self._files.provenance, to_json(provenance))
         tasks = run.data.stream.tasks
         logger.info("%s: %d tasks, %d ranks, %s", run.cell.id, len(tasks), run.world.num_ranks, run.device)
@@ -60,7 +61,10 @@ class Journal:
         """Record the end of an epoch."""
         values: dict[str, Value] = {"loss": loss, "num_samples": num_samples, "duration_s": duration_s}
         self._write("epoch", task=task, epoch=epoch, values=values)
-        logger.info("task %d epoch %d: loss %.4f, %d samples in %.2f s", task, epoch, loss, num_samples, duration_s)
+        # People count from 1, records from 0.
+        logger.info(
+            "task %d epoch %d: loss %.4f, %d samples in %.2f s", task + 1, epoch + 1, loss, num_samples, duration_s
+        )
 
     def evaluated(self, task: int, accuracies: Sequence[TaskAccuracy], history: History) -> None:
         """Record the accuracies after a task, and the task's times."""
@@ -77,7 +81,7 @@ class Journal:
         values = {"average_top1": average, "training_s": training_s, "evaluation_s": evaluation_s}
         self._write("task_end", task=task, values=values)
         shown = "not evaluated" if average is None else f"average accuracy {average:.1%}"
-        logger.info("task %d done: %s, trained %.2f s, evaluated %.2f s", task, shown, training_s, evaluation_s)
+        logger.info("task %d done: %s, trained %.2f s, evaluated %.2f s", task + 1, shown, training_s, evaluation_s)
 
     def end(self, summary: Summary) -> None:
         """Write the results; the summary comes last, because it says that the run is complete."""

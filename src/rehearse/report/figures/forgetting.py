@@ -14,6 +14,8 @@ from rehearse.report.style import MUTED, strategy_styles
 _KEY = ["dataset", "scaling", "strategy"]
 # Between a mean and its seeds' dots.
 _SHIFT_IN = 0.065
+# All that can be forgotten, and room for the marker.
+_FURTHEST_POINTS = 104
 _METRICS = {"forgetting": "Forgetting (points)", "bwt": "Backward transfer (points)"}
 
 
@@ -29,6 +31,8 @@ def draw(all_runs: Runs) -> Drawing:
             _draw_panel(panel, runs, tables.select(seeds, **at), tables.select(means, **at))
             panel.set_xlabel(_METRICS[metric])
             layout.name_rows(panel, runs, names=metric == "forgetting")
+    for side in (0, 1):
+        layout.share_limits(runs, panels[side::2], "x")
     layout.finish(figure, runs)
     return Drawing(
         title="Forgetting",
@@ -76,3 +80,6 @@ def _draw_panel(panel: Axes, runs: Runs, seeds: pd.DataFrame, means: pd.DataFram
                 mean, row - shift / 2, xerr=ci95, color=style.color, marker=style.marker, capsize=2, linewidth=1.1
             )
     panel.margins(x=0.08)
+    left, right = panel.get_xlim()
+    # An interval from few seeds can end where no value can be.
+    panel.set_xlim(max(left, -_FURTHEST_POINTS), min(right, _FURTHEST_POINTS))

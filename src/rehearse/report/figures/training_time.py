@@ -30,6 +30,8 @@ def draw(all_runs: Runs) -> Drawing:
         total.grid(visible=False, axis="y")
         for panel in (total, growth):
             layout.title(panel, setting.title)
+    layout.share_limits(runs, panels[::2], "x")
+    layout.share_limits(runs, panels[1::2], "y")
     layout.finish(figure, runs, marks.strategy_handles(runs))
     return Drawing(
         title="Training time",
