@@ -132,10 +132,10 @@ class PyMemory {
     kept_.push_back(std::move(kept));
   }
 
-  uint64_t prefetch(int64_t timeout_ms) {
+  uint64_t prefetch(std::optional<uint32_t> representatives, int64_t timeout_ms) {
     const auto core = this->core();
     const py::gil_scoped_release release;
-    return core->prefetch(Milliseconds(timeout_ms));
+    return core->prefetch(Milliseconds(timeout_ms), representatives);
   }
 
   void assemble(const py::dict& fields, const py::object& labels, std::optional<uint64_t> ticket,
@@ -190,7 +190,7 @@ class PyMemory {
     const bool first = started_++ == 0;
     Sample out = first ? Sample(core->schema(), core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
     offer(fields, labels, ids, false, timeout_ms);
-    prefetch(timeout_ms);
+    prefetch(std::nullopt, timeout_ms);
     return out;
   }
 
@@ -486,7 +486,7 @@ PYBIND11_MODULE(_neomem, m) {
            py::arg("connect_timeout_ms") = 30000)
       .def("offer", &PyMemory::offer, py::arg("batch"), py::arg("labels"), py::arg("ids") = py::none(),
            py::arg("wait") = false, timeout)
-      .def("prefetch", &PyMemory::prefetch, timeout)
+      .def("prefetch", &PyMemory::prefetch, py::arg("representatives") = py::none(), timeout)
       .def("assemble", &PyMemory::assemble, py::arg("batch"), py::arg("labels"), py::arg("ticket") = py::none(),
            timeout)
       .def("take", &PyMemory::take, py::arg("ticket") = py::none(), timeout)

@@ -75,11 +75,12 @@ uint64_t Engine::offer(const BatchView& batch, Deadline deadline) {
   return submit(command);
 }
 
-uint64_t Engine::prefetch(Deadline deadline) {
+uint64_t Engine::prefetch(uint32_t rows, Deadline deadline) {
   const Lock lock(mutex_);
   await_room(true, deadline);
   Command command;
   command.kind = Kind::draw;
+  command.rows = rows;
   command.ticket = new_draw();
   submit(command);
   return command.ticket;
@@ -148,7 +149,7 @@ SampleInfo Engine::sample(Deadline deadline) {
     await_turn(true, deadline);
     ticket = new_draw();
   }
-  execute_draw(ticket);
+  execute_draw(ticket, slabs_.draws());
   const Lock lock(mutex_);
   give_turn();
   mark_taken(draw_of(ticket));
@@ -249,7 +250,7 @@ void Engine::execute(const Command& command) {
       }
       break;
     case Kind::draw:
-      execute_draw(command.ticket);
+      execute_draw(command.ticket, command.rows);
       break;
     case Kind::assemble:
       execute_assemble(command);
@@ -264,7 +265,7 @@ void Engine::execute(const Command& command) {
   }
 }
 
-void Engine::execute_draw(uint64_t ticket) {
+void Engine::execute_draw(uint64_t ticket, uint32_t rows) {
   const uint64_t round = shard_.epoch();
   lane_ = round == lane_round_ ? lane_ : 0;
   lane_round_ = round;
@@ -273,7 +274,7 @@ void Engine::execute_draw(uint64_t ticket) {
   try {
     if (lane_ == kMaxLanes) throw Error("more than 2^20 draws in one round");
     const auto slab = static_cast<uint32_t>(ticket % slabs_.depth());
-    const Drawn drawn = sampler_.sample(round, lane_++, slabs_.rows(slab, slabs_.lead()));
+    const Drawn drawn = sampler_.sample(round, lane_++, slabs_.rows(slab, slabs_.lead()), rows);
     info.rows = drawn.rows;
     info.population = drawn.population;
   } catch (...) {

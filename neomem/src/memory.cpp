@@ -82,7 +82,14 @@ void Memory::offer_now(const BatchView& batch, Milliseconds timeout) {
   engine.offer_now(batch, deadline_in(timeout));
 }
 
-uint64_t Memory::prefetch(Milliseconds timeout) { return engine().prefetch(deadline_in(timeout)); }
+uint64_t Memory::prefetch(Milliseconds timeout, std::optional<uint32_t> rows) {
+  const uint32_t most = slabs_->draws();
+  if (rows && (*rows == 0 || *rows > most)) {
+    throw ConfigError("a draw has between 1 and " + std::to_string(most) + " representatives, asked for " +
+                      std::to_string(*rows));
+  }
+  return engine().prefetch(rows.value_or(most), deadline_in(timeout));
+}
 
 uint64_t Memory::assemble(uint64_t ticket, const BatchView& batch, Milliseconds timeout) {
   Engine& engine = this->engine();

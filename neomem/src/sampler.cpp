@@ -92,20 +92,21 @@ void Sampler::lose(size_t peer) {
   stats_.count({.peers_lost = 1});
 }
 
-Drawn Sampler::sample(uint64_t round, uint32_t lane, const SlabRows& out) {
+Drawn Sampler::sample(uint64_t round, uint32_t lane, const SlabRows& out, std::optional<uint32_t> draws) {
+  const uint32_t wanted = draws.value_or(config_.draws);
   const StageTimer timer(stats_, Stage::sample);
   const Deadline deadline = deadline_in(config_.deadline);
   for (uint32_t attempt = 0; attempt < kMaxAttempts; ++attempt) {
     Clock::time_point start = Clock::now();
     take_heads(round, deadline);
-    draw(round, lane, attempt);
+    draw(round, lane, attempt, wanted);
     stats_.record(Stage::plan, Clock::now() - start);
     start = Clock::now();
     const Outcome outcome = fetch(out, deadline);
     stats_.record(Stage::copy, Clock::now() - start);
     if (outcome == Outcome::done) {
       const auto rows = static_cast<uint32_t>(picks_.size());
-      stats_.count({.samples = 1, .sampled_rows = rows, .short_samples = rows < config_.draws ? 1U : 0U});
+      stats_.count({.samples = 1, .sampled_rows = rows, .short_samples = rows < wanted ? 1U : 0U});
       return {rows, sums_.total()};
     }
     stats_.count({.redraws = 1});
@@ -206,12 +207,12 @@ void Sampler::run_gets(Deadline deadline) {
   for (const uint32_t rank : lost_now_) forget(rank);
 }
 
-void Sampler::draw(uint64_t round, uint32_t lane, uint32_t attempt) {
+void Sampler::draw(uint64_t round, uint32_t lane, uint32_t attempt, uint32_t draws) {
   sums_.clear();
   for (size_t i = 0; i < peers_.size(); ++i) sums_.push(peers_[i].lost ? 0 : heads_[i].count);
   Rng rng(config_.seed, config_.rank, round, Use::draws, lane * kMaxAttempts + attempt);
   picks_.clear();
-  for (const uint64_t index : draws_.draw(rng, sums_.total(), config_.draws)) {
+  for (const uint64_t index : draws_.draw(rng, sums_.total(), draws)) {
     const auto place = sums_.locate(index);
     Pick pick;
     pick.peer = place.owner;

@@ -2,21 +2,25 @@
 
 import inspect
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import chisquare
 
 from rehearse.core import registry
 from rehearse.core.errors import CheckpointError, RehearsalError
 from rehearse.core.rehearsal import BufferConfig
+from support import laws
 from support.fake_ranks import run_fake_ranks
-from support.rehearsing import EMPTY, FIELDS, WITH_LOGITS, buffer, identities, logits_of, samples
+from support.rehearsing import EMPTY, FIELDS, WITH_LOGITS, buffer, identities, logits_of, samples, through_a_checkpoint
 
 NAMES = registry.names("buffers")
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 NUM_CLASSES = 6
+EMPTY_WITH_LOGITS = samples([], [], fields=WITH_LOGITS)
 OPTIONS = {"num_classes": NUM_CLASSES, "num_candidates": 5, "num_representatives": 4, "fields": WITH_LOGITS}
 
 
@@ -29,9 +33,9 @@ def train(rehearsal, communicator, rounds):
     """What each step of a run gets to train with."""
     trace = []
     for number in rounds:
-        trace.append(rehearsal.take())
+        trace.append(rehearsal.take()[0])
         rehearsal.offer(offered(communicator, number))
-    return [*trace, rehearsal.take()]
+    return [*trace, rehearsal.take()[0]]
 
 
 def test_the_plug_in_is_described(name):
@@ -45,7 +49,7 @@ def test_nothing_is_drawn_before_the_first_offer(name):
     def run(communicator):
         with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
             assert rehearsal.fill() == {}
-            return rehearsal.take()
+            return rehearsal.take()[0]
 
     for batch in run_fake_ranks(2, run):
         assert len(batch) == batch.num_global == 0
@@ -69,7 +73,7 @@ def test_budget_and_draws(name, num_ranks, budget, policy, scope):
             trace = []
             for number in range(12):
                 rehearsal.offer(offered(communicator, number))
-                trace.append((sum(rehearsal.fill().values()), rehearsal.take()))
+                trace.append((sum(rehearsal.fill().values()), rehearsal.take()[0]))
             return trace
 
     for per_rank in zip(*run_fake_ranks(num_ranks, run), strict=True):
@@ -84,12 +88,53 @@ def test_budget_and_draws(name, num_ranks, budget, policy, scope):
             assert batch.indices is None
 
 
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+def test_several_draws_of_a_round(name, num_ranks, scope):
+    """Each without repetition, of its own size, and counted over all ranks on its own."""
+
+    def run(communicator):
+        with buffer(communicator, 40, name=name, scope=scope, draws=(3, 6), **OPTIONS) as rehearsal:
+            trace = []
+            for number in range(8):
+                rehearsal.offer(offered(communicator, number))
+                trace.append((sum(rehearsal.fill().values()), rehearsal.take()))
+            state, last = rehearsal.state_dict(), rehearsal.take()
+        with buffer(communicator, 40, name=name, scope=scope, draws=(3, 6), **OPTIONS) as restored:
+            restored.load_state_dict(state)
+            assert [identities(draw) for draw in restored.take()] == [identities(draw) for draw in last]
+        return trace
+
+    for per_rank in zip(*run_fake_ranks(num_ranks, run), strict=True):
+        stored = sum(size for size, _ in per_rank)
+        for size, draws in per_rank:
+            for draw, (wanted, other) in zip(draws, [(3, 0), (6, 1)], strict=True):
+                drawn = identities(draw)
+                assert len(drawn) == len(set(drawn)) == min(wanted, stored if scope == "global" else size)
+                assert draw.num_global == sum(len(theirs[other]) for _, theirs in per_rank)
+
+
+def test_draws_of_a_round_are_independent(name):
+    """Two draws of one of n meet as often as chance has it, once in n rounds."""
+
+    def run(communicator):
+        with buffer(communicator, 12, name=name, policy="reservoir", draws=(1, 1), **OPTIONS) as rehearsal:
+            rehearsal.offer(samples(range(5), range(5), fields=WITH_LOGITS))
+            pairs = Counter()
+            for _ in range(1500):
+                rehearsal.offer(EMPTY_WITH_LOGITS)
+                pairs[tuple(identities(draw)[0] for draw in rehearsal.take())] += 1
+            return [pairs[first, second] for first in range(5) for second in range(5)]
+
+    assert chisquare(run_fake_ranks(1, run)[0]).pvalue > laws.CREDIBLE
+
+
 def test_a_rank_without_samples_takes_part_in_the_round(name):
     def run(communicator):
         with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
             empty = samples([], [], fields=WITH_LOGITS)
             rehearsal.offer(offered(communicator, 0) if communicator.world.rank == 0 else empty)
-            return rehearsal.take()
+            return rehearsal.take()[0]
 
     drawn = run_fake_ranks(2, run)
     assert [len(batch) for batch in drawn] == [4, 4]
@@ -103,12 +148,12 @@ def test_representatives_are_copies(name):
             rehearsal.offer(minibatch)
             minibatch.inputs.zero_()
             minibatch.targets["logits"].zero_()
-            taken = rehearsal.take()
+            taken = rehearsal.take()[0]
             drawn = identities(taken)
             for rows in (taken.inputs, taken.labels, *taken.targets.values()):
                 rows.fill_(1)
             rehearsal.offer(samples([], [], fields=WITH_LOGITS))
-            after = rehearsal.take()
+            after = rehearsal.take()[0]
             assert torch.equal(after.targets["logits"], logits_of(torch.tensor(identities(after))))
             return drawn + identities(after)
 
@@ -120,7 +165,7 @@ def exchange_all(rehearsal, communicator, rounds):
     minibatches, trace = [offered(communicator, number) for number in range(rounds)], []
     for number, minibatch in enumerate(minibatches):
         upcoming = minibatches[number + 1] if number + 1 < rounds and number != 2 else None
-        own, drawn = rehearsal.exchange(minibatch, upcoming)
+        own, (drawn,) = rehearsal.exchange(minibatch, upcoming)
         assert torch.equal(own.inputs, minibatch.inputs)
         assert torch.equal(own.labels, minibatch.labels)
         assert torch.equal(own.targets["logits"], minibatch.targets["logits"])
@@ -151,7 +196,7 @@ def test_what_an_exchange_returns_stays_until_the_exchange_after_the_next(name):
         with buffer(communicator, 12, name=name, **OPTIONS) as rehearsal:
             kept, expected = [], []
             for number in range(9):
-                own, drawn = rehearsal.exchange(offered(communicator, number))
+                own, (drawn,) = rehearsal.exchange(offered(communicator, number))
                 kept.append((own, drawn))
                 expected.append((identities(own), identities(drawn)))
                 rehearsal.fill()  # the engine has done its work
@@ -175,16 +220,6 @@ def test_one_seed_repeats_and_two_differ(name):
 
 
 SUMS = ("offered", "inserted", "evicted", "drawn", "bytes_exchanged", "rounds")
-
-
-def through_a_checkpoint(state):
-    """The state as a checkpoint keeps it: tensors apart, the rest as JSON."""
-    if isinstance(state, torch.Tensor):
-        return state.clone()
-    if isinstance(state, dict):
-        assert all(isinstance(key, str) for key in state)
-        return {key: through_a_checkpoint(value) for key, value in state.items()}
-    return json.loads(json.dumps(state))
 
 
 @pytest.mark.parametrize("used", [0, 5])
@@ -265,7 +300,7 @@ def test_a_wrong_minibatch_is_refused_and_nothing_of_it_stored(name, kind):
                 rehearsal.offer(spoil(offered(communicator, 0)))
             assert rehearsal.fill() == {}
             rehearsal.offer(offered(communicator, 0))
-            return len(rehearsal.take())
+            return len(rehearsal.take()[0])
 
     assert run_fake_ranks(1, run) == [4]
 
@@ -307,6 +342,6 @@ def test_an_empty_minibatch_alone_changes_nothing(name):
     def run(communicator):
         with buffer(communicator, 12, name=name, num_classes=NUM_CLASSES) as rehearsal:
             rehearsal.offer(EMPTY)
-            return rehearsal.fill(), len(rehearsal.take())
+            return rehearsal.fill(), len(rehearsal.take()[0])
 
     assert run_fake_ranks(2, run) == [({}, 0), ({}, 0)]

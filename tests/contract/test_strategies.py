@@ -44,7 +44,8 @@ def samples(count, seed):
 
 
 def batch(inputs, labels, num_global, num_ranks):
-    return Batch(inputs=inputs, labels=labels, num_global=num_global, num_ranks=num_ranks)
+    logits = torch.stack([inputs.sum(1), inputs[:, 0], inputs[:, 1], inputs.prod(1)], dim=1)
+    return Batch(inputs=inputs, labels=labels, num_global=num_global, num_ranks=num_ranks, targets={"logits": logits})
 
 
 def gradient(name, minibatch, representatives, communicator=None):
@@ -52,7 +53,7 @@ def gradient(name, minibatch, representatives, communicator=None):
     model = network()
     communicator = communicator or single()
     subject = strategy(name, model, communicator)
-    loss = subject.loss(minibatch, representatives)
+    loss = subject.loss(minibatch, (representatives,) * len(subject.draws))
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
@@ -99,6 +100,31 @@ def test_representatives_matter_to_strategies_that_rehearse_and_only_to_them(nam
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_is_stored_belongs_to_the_samples_of_the_minibatch(name):
+    model = network()
+    subject = strategy(name, model)
+    minibatch, representatives = batch(*samples(8, 1), 8, 1), batch(*samples(5, 2), 5, 1)
+    subject.loss(minibatch, (representatives,) * len(subject.draws))
+    stored, fields = subject.stored(), subject.stored_fields((CLASSES,))
+    assert set(stored) == set(fields) == set(subject.stores)
+    for field, rows in stored.items():
+        assert rows.shape == (8, *fields[field].shape)
+        assert str(rows.dtype) == f"torch.{fields[field].dtype}"
+        assert not rows.requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["der", "derpp"])
+def test_logits_are_those_of_that_very_sample(name, dtype):
+    model = network()
+    subject = strategy(name, model, logits_dtype=dtype)
+    minibatch, representatives = batch(*samples(8, 1), 8, 1), batch(*samples(5, 2), 5, 1)
+    expected = model(minibatch.inputs).detach().to(getattr(torch, dtype))
+    subject.loss(minibatch, (representatives,) * len(subject.draws))
+    assert torch.equal(subject.stored()["logits"], expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_state_survives_a_round_trip(name):
     model = network()
     first = strategy(name, model)
@@ -114,7 +140,39 @@ def test_er_is_the_mean_over_the_augmented_minibatch():
     inputs = torch.cat([minibatch.inputs, representatives.inputs])
     labels = torch.cat([minibatch.labels, representatives.labels])
     expected = nn.functional.cross_entropy(model(inputs), labels)
-    torch.testing.assert_close(strategy("er", model).loss(minibatch, representatives), expected)
+    torch.testing.assert_close(strategy("er", model).loss(minibatch, (representatives,)), expected)
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.3}, {"alpha": 0.0}])
+def test_der_adds_the_squared_distance_to_the_stored_logits(options):
+    model = network()
+    minibatch, past = batch(*samples(8, 1), 8, 1), batch(*samples(5, 2), 5, 1)
+    expected = nn.functional.cross_entropy(model(minibatch.inputs), minibatch.labels)
+    expected = expected + options["alpha"] * nn.functional.mse_loss(model(past.inputs), past.targets["logits"])
+    torch.testing.assert_close(strategy("der", model, **options).loss(minibatch, (past,)), expected)
+
+
+def test_derpp_adds_the_loss_of_a_second_draw():
+    model = network()
+    minibatch, past, other = batch(*samples(8, 1), 8, 1), batch(*samples(5, 2), 5, 1), batch(*samples(3, 3), 3, 1)
+    expected = (
+        nn.functional.cross_entropy(model(minibatch.inputs), minibatch.labels)
+        + 0.3 * nn.functional.mse_loss(model(past.inputs), past.targets["logits"])
+        + 0.7 * nn.functional.cross_entropy(model(other.inputs), other.labels)
+    )
+    found = strategy("derpp", model, alpha=0.3, beta=0.7).loss(minibatch, (past, other))
+    torch.testing.assert_close(found, expected)
+
+
+def test_augmented_derpp_trains_the_second_draw_with_the_minibatch():
+    model = network()
+    minibatch, past, other = batch(*samples(8, 1), 8, 1), batch(*samples(5, 2), 5, 1), batch(*samples(3, 3), 3, 1)
+    inputs, labels = torch.cat([minibatch.inputs, other.inputs]), torch.cat([minibatch.labels, other.labels])
+    expected = nn.functional.cross_entropy(model(inputs), labels)
+    expected = expected + 0.3 * nn.functional.mse_loss(model(past.inputs), past.targets["logits"])
+    subject = strategy("derpp", model, alpha=0.3, augmented=True)
+    torch.testing.assert_close(subject.loss(minibatch, (past, other)), expected)
+    assert torch.equal(subject.stored()["logits"], model(inputs)[:8].detach())
 
 
 def test_er_s_own_code_stays_short():

@@ -13,11 +13,11 @@ STANDARD = {"name": "neomem", "implementation": "standard"}
 PROGRAM = Path(__file__).with_name("programs") / "watched_training.py"
 
 
-def train(folder, dataset_dir, num_ranks, communicator, launcher, program=None, **choices):
+def train(folder, dataset_dir, num_ranks, communicator, launcher, program=None, strategy="er", **choices):
     config = cells.write(
         folder,
         scaling=f"n1r{num_ranks}",
-        strategy="er",
+        strategy=strategy,
         experiment={"communicator": {"name": communicator}},
         **choices,
     )
@@ -28,17 +28,20 @@ def train(folder, dataset_dir, num_ranks, communicator, launcher, program=None, 
 
 
 @pytest.mark.parametrize(
-    ("num_ranks", "communicator", "launcher", "buffer"),
+    ("num_ranks", "communicator", "launcher", "buffer", "strategy"),
     [
-        pytest.param(2, "horovod", "mpirun", FLYWEIGHT, marks=pytest.mark.world_size(2)),
-        pytest.param(3, "torch", "torchrun", STANDARD, marks=pytest.mark.world_size(3)),
-        pytest.param(4, "horovod", "mpirun", PYTHON, marks=pytest.mark.world_size(4)),
+        pytest.param(2, "horovod", "mpirun", FLYWEIGHT, "er", marks=pytest.mark.world_size(2)),
+        pytest.param(3, "torch", "torchrun", STANDARD, "er", marks=pytest.mark.world_size(3)),
+        pytest.param(4, "horovod", "mpirun", PYTHON, "er", marks=pytest.mark.world_size(4)),
+        pytest.param(2, "torch", "torchrun", FLYWEIGHT, "agem", marks=pytest.mark.world_size(2)),
+        pytest.param(4, "horovod", "mpirun", FLYWEIGHT, "derpp", marks=pytest.mark.world_size(4)),
+        pytest.param(2, "horovod", "mpirun", PYTHON, "der", marks=pytest.mark.world_size(2)),
     ],
 )
 def test_ranks_stay_bit_equal_and_train_each_sample_once(
-    tmp_path, dataset_dir, num_ranks, communicator, launcher, buffer
+    tmp_path, dataset_dir, num_ranks, communicator, launcher, buffer, strategy
 ):
-    choices = {"training": {"batch_size": 7}, "buffer": buffer}
+    choices = {"training": {"batch_size": 7}, "buffer": buffer, "strategy": strategy}
     launch = train(tmp_path, dataset_dir, num_ranks, communicator, launcher, PROGRAM, **choices)
     assert "steps watched" in launch.ranks[0].stdout
 

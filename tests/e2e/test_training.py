@@ -8,12 +8,13 @@ import time
 
 import pytest
 
+from rehearse.core import registry
 from rehearse.core.records import RunFiles, read_events
 from rehearse.core.rehearsal import BUILD_ENGINE
 from support import cells
 
 
-@pytest.mark.parametrize("strategy", ["vanilla", "er"])
+@pytest.mark.parametrize("strategy", registry.names("strategies"))
 def test_the_same_seed_repeats_bit_for_bit_and_another_differs(tmp_path, dataset_dir, strategy):
     runs = []
     for name, seed in (("first", 1), ("again", 1), ("other", 2)):

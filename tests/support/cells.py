@@ -16,7 +16,7 @@ ER_BUFFER = {"name": "neomem", "rehearsal_ratio": 20, "num_representatives": 5, 
 
 def document(strategy="vanilla", scaling="n1r1", seed=1, training=None, experiment=None, buffer=None):
     """A cell on the bundled digits, 5 tasks of 2 classes, as the dict that config.json holds."""
-    buffer = {"buffer": {**ER_BUFFER, **(buffer or {})}} if strategy == "er" else {}
+    buffer = {"buffer": {**ER_BUFFER, **(buffer or {})}} if strategy != "vanilla" else {}
     return {
         "campaign": "test",
         "dataset": "digits",

@@ -1,5 +1,7 @@
 """Buffers with small contents whose every sample can be told apart."""
 
+import json
+
 import torch
 
 from rehearse.core import registry
@@ -12,14 +14,17 @@ WITH_LOGITS = {**FIELDS, "logits": RecordField(dtype="float16", shape=(3,))}
 BATCH_SIZE = 64
 
 
-def spec(budget, num_classes=10, seed=1, fields=FIELDS):
-    return BufferSpec(fields=fields, num_classes=num_classes, budget=budget, seed=seed, batch_size=BATCH_SIZE)
+def spec(budget, num_classes=10, seed=1, fields=FIELDS, draws=(7,)):
+    return BufferSpec(
+        fields=fields, num_classes=num_classes, budget=budget, seed=seed, batch_size=BATCH_SIZE, draws=draws
+    )
 
 
-def buffer(communicator, budget, name="python", num_classes=10, seed=1, fields=FIELDS, **options):
-    """A buffer by its registered name."""
-    section = BufferSection(name=name, budget=budget, **options)
-    return registry.get("buffers", name)(plugin_config(section), spec(budget, num_classes, seed, fields), communicator)
+def buffer(communicator, budget, name="python", num_classes=10, seed=1, fields=FIELDS, draws=None, **options):
+    """A buffer by its registered name, with one draw of num_representatives unless others are asked for."""
+    config = plugin_config(BufferSection(name=name, budget=budget, **options))
+    wanted = spec(budget, num_classes, seed, fields, draws or (config.num_drawn("augmentation"),))
+    return registry.get("buffers", name)(config, wanted, communicator)
 
 
 def samples(identities, labels, num_global=None, num_ranks=1, fields=FIELDS):
@@ -52,6 +57,18 @@ def identities(batch):
 EMPTY = samples([], [])
 
 
+def through_a_checkpoint(state):
+    """The state as a checkpoint keeps it: tensors apart, the rest as JSON."""
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        assert all(isinstance(key, str) for key in state)
+        return {key: through_a_checkpoint(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [through_a_checkpoint(item) for item in state]
+    return json.loads(json.dumps(state))
+
+
 def check_shard(shard):
     """Every slot is in exactly one class's list, at the place that is noted."""
     listed = sorted(slot for label in shard.fill() for slot in shard.slots_of(label))
@@ -71,7 +88,7 @@ def trace(communicator, name, **options):
         for number in range(30):
             own = torch.arange((number + rank) % 9) + 100 * number + 10_000 * rank
             minibatch = samples(own, own % (2 + number // 4), num_ranks=num_ranks, fields=WITH_LOGITS)
-            trained, taken = rehearsal.exchange(minibatch)
+            trained, (taken,) = rehearsal.exchange(minibatch)
             assert identities(trained) == own.tolist()
             assert torch.equal(taken.targets["logits"], logits_of(torch.tensor(identities(taken), dtype=torch.int64)))
             fill = {str(label): held for label, held in rehearsal.fill().items()}

@@ -34,7 +34,7 @@ def batch(rows, factors, num_global=None, num_ranks=1):
 def adjusted(minibatch, representatives):
     model = nn.Linear(2, 1, bias=False)
     strategy = agem(model)
-    strategy.loss(minibatch, representatives).backward()
+    strategy.loss(minibatch, (representatives,)).backward()
     strategy.adjust_gradients()
     return model.weight.grad.flatten().tolist()
 

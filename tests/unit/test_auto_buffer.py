@@ -13,7 +13,7 @@ from support.rehearsing import buffer, samples
 def described(communicator):
     with buffer(communicator, 12, name="auto") as rehearsal:
         rehearsal.offer(samples(range(8), [1] * 8))
-        assert len(rehearsal.take()) == 7
+        assert len(rehearsal.take()[0]) == 7
         return rehearsal.describe()
 
 

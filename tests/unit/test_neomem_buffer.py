@@ -48,7 +48,7 @@ def follow(communicator, name, schedule):
             own = [1000 * number + 100 * rank + row for row in range(len(labels[rank]))]
             rehearsal.offer(samples(own, labels[rank], num_ranks=communicator.world.num_ranks))
             offered = offered.union(*communicator.gather_objects(own))
-            drawn = rehearsal.take()
+            drawn = rehearsal.take()[0]
             assert len(set(identities(drawn))) == len(drawn)
             assert offered.issuperset(identities(drawn))
             fill, stats = rehearsal.fill(), rehearsal.stats()
@@ -102,7 +102,7 @@ def drawn_counts(num_ranks, num_rounds=1500, **options):
             held = np.arange(sizes[rank]) + sum(sizes[:rank])
             rehearsal.offer(samples(held, held % 4))
             for _ in range(num_rounds):
-                counts[identities(rehearsal.exchange(EMPTY)[1])] += 1
+                counts[identities(rehearsal.exchange(EMPTY)[1][0])] += 1
             rehearsal.take()
         return counts
 
@@ -132,7 +132,7 @@ def stored_counts(num_ranks, per_rank, seeds=400, **options):
                 for start in range(first, first + per_rank, 5):
                     rows = range(start, start + 5)
                     rehearsal.offer(samples(rows, [0] * 5))
-                counts[identities(rehearsal.take())] += 1
+                counts[identities(rehearsal.take()[0])] += 1
         return counts[first : first + per_rank]
 
     return run_fake_ranks(num_ranks, run)
@@ -181,7 +181,7 @@ def test_free_ranks_know_how_many_representatives_all_drew(budget, scope):
             rounds = []
             for number in range(12):
                 own = torch.arange(4 + communicator.world.rank) + 100 * number
-                taken = rehearsal.exchange(samples(own, own % 3))[1]
+                taken = rehearsal.exchange(samples(own, own % 3))[1][0]
                 rounds.append((len(taken), taken.num_global))
             return rounds
 
@@ -207,7 +207,7 @@ def test_every_dtype_and_a_scalar_come_back_as_they_were(dtype, implementation):
                 own = torch.arange(start, start + 8) + 1000 * rank
                 minibatch = samples(own, own % 5)
                 minibatch.targets.update(logits=logits_of(own).to(kind), age=(own % 17).to(kind))
-                trained, drawn = rehearsal.exchange(minibatch)
+                trained, (drawn,) = rehearsal.exchange(minibatch)
                 for batch in (trained, drawn):
                     known = torch.tensor(identities(batch), dtype=torch.int64)
                     assert torch.equal(batch.targets["logits"], logits_of(known).to(kind))
@@ -223,7 +223,7 @@ def test_the_standard_implementation_copies_nothing_to_join():
         with buffer(communicator, 12, name="neomem", implementation="standard") as rehearsal:
             minibatches = [samples(range(start, start + 4), [1] * 4) for start in range(0, 24, 4)]
             for minibatch, upcoming in zip(minibatches, [*minibatches[1:], None], strict=True):
-                trained, drawn = rehearsal.exchange(minibatch, upcoming)
+                trained, (drawn,) = rehearsal.exchange(minibatch, upcoming)
                 assert trained.concat(drawn).inputs.data_ptr() == trained.inputs.data_ptr()
             return rehearsal.stats()
 
@@ -242,7 +242,7 @@ def test_an_exchange_does_not_wait_for_ranks_that_are_late():
             started_s = time.monotonic()
             rehearsal.exchange(minibatch)
             spent_s = time.monotonic() - started_s
-            assert len(rehearsal.take()) == 7
+            assert len(rehearsal.take()[0]) == 7
             waited_s = rehearsal.stats()["wait_s"]
             communicator.barrier()
             return spent_s, waited_s
@@ -311,7 +311,7 @@ def test_taking_can_be_tried_again_after_a_timeout():
             communicator.barrier()
             if communicator.world.rank == 1:
                 rehearsal.offer(samples([2], [1]))
-            return len(rehearsal.take())
+            return len(rehearsal.take()[0])
 
     assert run_fake_ranks(2, run) == [2, 2]
 

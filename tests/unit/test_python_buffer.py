@@ -1,7 +1,5 @@
 """The reference buffer: budget, quotas, laws of insertion, exchange between ranks, state."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,17 @@ from rehearse.core.protocols import RecordField
 from rehearse.core.rehearsal import class_quota, class_total, shard_capacity
 from support import laws
 from support.fake_ranks import run_fake_ranks
-from support.rehearsing import EMPTY, FIELDS, WITH_LOGITS, buffer, check_shard, identities, logits_of, samples
+from support.rehearsing import (
+    EMPTY,
+    FIELDS,
+    WITH_LOGITS,
+    buffer,
+    check_shard,
+    identities,
+    logits_of,
+    samples,
+    through_a_checkpoint,
+)
 
 
 def alone(function):
@@ -56,13 +64,13 @@ def follow(communicator, budget, num_classes, options, rounds):
     """Offer a schedule; what was stored and drawn after each round, with one rank's own checks."""
     rank, history = communicator.world.rank, []
     rehearsal = buffer(communicator, budget, num_classes=num_classes, **options)
-    first = rehearsal.take()
+    first = rehearsal.take()[0]
     assert len(first) == first.num_global == 0
     for number, labels in enumerate(rounds):
         own = [1000 * number + 100 * rank + row for row in range(len(labels[rank]))]
         rehearsal.offer(samples(own, labels[rank], num_ranks=communicator.world.num_ranks))
         check_shard(rehearsal._shard)
-        taken = rehearsal.take()
+        taken = rehearsal.take()[0]
         history.append((stored(rehearsal), identities(taken), taken.num_global, rehearsal.fill()))
     return history
 
@@ -148,7 +156,7 @@ def drawn_counts(num_ranks, num_rounds=1200):
         held = np.arange(sizes[rank]) + sum(sizes[:rank])
         rehearsal.offer(samples(held, held % 4))
         for _ in range(num_rounds):
-            counts[identities(rehearsal.take())] += 1
+            counts[identities(rehearsal.take()[0])] += 1
             rehearsal.offer(EMPTY)
         return counts
 
@@ -179,7 +187,7 @@ def test_local_scope_draws_from_the_own_shard_and_knows_the_global_number():
         rank = communicator.world.rank
         rehearsal = buffer(communicator, 30, scope="local", policy="reservoir", num_representatives=5)
         rehearsal.offer(samples([100 * rank + row for row in range(rank * 4)], [rank] * (rank * 4)))
-        return identities(rehearsal.take()), rehearsal.take().num_global, rehearsal.stats()["bytes_exchanged"]
+        return identities(rehearsal.take()[0]), rehearsal.take()[0].num_global, rehearsal.stats()["bytes_exchanged"]
 
     (none, *first), (four, *_), (five, *_) = run_fake_ranks(3, run)
     assert (len(none), len(four), len(five)) == (0, 4, 5)
@@ -227,7 +235,7 @@ def test_logits_are_those_of_the_sample_they_are_stored_with(dtype, policy):
             minibatch = samples(own, own % 5, fields=fields)
             minibatch.targets["logits"] = logits_of(own).to(getattr(torch, dtype))
             rehearsal.offer(minibatch)
-            taken = rehearsal.take()
+            taken = rehearsal.take()[0]
             expected = logits_of(torch.tensor(identities(taken))).to(getattr(torch, dtype))
             assert taken.targets["logits"].dtype == expected.dtype
             assert torch.equal(taken.targets["logits"], expected)
@@ -283,16 +291,6 @@ def test_counters_and_sizes():
 # --- state ---------------------------------------------------------------------------------------
 
 
-def through_json(state):
-    """The state as a checkpoint keeps it: tensors apart, the rest as JSON."""
-    if isinstance(state, torch.Tensor):
-        return state.clone()
-    if isinstance(state, dict):
-        assert all(isinstance(key, str) for key in state)
-        return {key: through_json(value) for key, value in state.items()}
-    return json.loads(json.dumps(state))
-
-
 @pytest.mark.parametrize("policy", ["class_quota", "reservoir"])
 @pytest.mark.parametrize("num_ranks", [1, 2])
 def test_a_restored_buffer_continues_exactly(policy, num_ranks):
@@ -308,7 +306,7 @@ def test_a_restored_buffer_continues_exactly(policy, num_ranks):
         trace = []
         for number in range(first, last):
             own = torch.arange(8) + 100 * number + 10_000 * communicator.world.rank
-            trace.append(identities(rehearsal.take()))
+            trace.append(identities(rehearsal.take()[0]))
             rehearsal.offer(samples(own, (own + number) % (2 + number // 4), fields=WITH_LOGITS))
             trace.append(rehearsal.content_sha256())
         return trace
@@ -316,7 +314,7 @@ def test_a_restored_buffer_continues_exactly(policy, num_ranks):
     def run(communicator):
         original = buffer(communicator, 21, **options)
         rounds(original, communicator, 0, 11)
-        state = through_json(original.state_dict())
+        state = through_a_checkpoint(original.state_dict())
         kept = {name: rows.clone() for name, rows in state["fields"].items()}
         expected = rounds(original, communicator, 11, 25)
         # A buffer that has seen other samples, so that nothing of it may remain.

@@ -37,7 +37,7 @@ class Engine {
   // Stores candidates of a minibatch, whose memory must stay as it is until `done(result)`.
   uint64_t offer(const BatchView& batch, Deadline deadline);
   // Starts a draw; returns its ticket. Throws Timeout while too many draws were not taken.
-  uint64_t prefetch(Deadline deadline);
+  uint64_t prefetch(uint32_t rows, Deadline deadline);
   // Copies a minibatch in front of the representatives of a draw not yet taken, as `offer` does.
   uint64_t assemble(uint64_t ticket, const BatchView& batch, Deadline deadline);
   // Waits for a draw and takes it; false if it is not there by the deadline.
@@ -62,6 +62,7 @@ class Engine {
   struct Command {
     Kind kind = Kind::call;
     uint64_t ticket = 0;
+    uint32_t rows = 0;  // of a draw
     BatchView batch;
     const std::function<void()>* function = nullptr;
     std::exception_ptr* outcome = nullptr;
@@ -76,7 +77,7 @@ class Engine {
 
   void run();
   void execute(const Command& command);
-  void execute_draw(uint64_t ticket);
+  void execute_draw(uint64_t ticket, uint32_t rows);
   void execute_assemble(const Command& command);
   // Returns when the queue has room and, for a draw, the next slab is free.
   void await_room(bool for_draw, Deadline deadline) NEOMEM_REQUIRES(mutex_);

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,7 +39,8 @@ class Memory {
   uint64_t offer(const BatchView& batch, Milliseconds timeout);
   // The same, done when it returns.
   void offer_now(const BatchView& batch, Milliseconds timeout);
-  uint64_t prefetch(Milliseconds timeout);
+  // Starts a draw of at most `rows` records, by default as many as the configuration says.
+  uint64_t prefetch(Milliseconds timeout, std::optional<uint32_t> rows = std::nullopt);
   uint64_t assemble(uint64_t ticket, const BatchView& batch, Milliseconds timeout);
   bool take(uint64_t ticket, Milliseconds timeout, SampleInfo* out);
   SampleInfo sample(Milliseconds timeout);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -46,10 +47,11 @@ class Sampler {
  public:
   Sampler(const Schema& schema, const SamplerConfig& config, std::vector<Peer> peers, Stats& stats);
 
-  // Draws min(r, population) distinct records as of the end of `round` (lockstep), or as published now
+  // Draws min(draws, population) distinct records as of the end of `round` (lockstep), or as published now
   // (free), into the first rows of `out`. `lane` tells apart the draws of one round.
   // Throws PeerLost or SnapshotExpired in lockstep; in free mode lost peers count as empty from then on.
-  Drawn sample(uint64_t round, uint32_t lane, const SlabRows& out);
+  // `draws` is by default and at most that of the configuration.
+  Drawn sample(uint64_t round, uint32_t lane, const SlabRows& out, std::optional<uint32_t> draws = std::nullopt);
 
   // Makes a wait for peers end with ClosedError. From any thread.
   void interrupt() { interrupted_.store(true, std::memory_order_relaxed); }
@@ -76,7 +78,7 @@ class Sampler {
   [[noreturn]] void throw_behind(uint32_t rank, uint64_t round, bool gone) const;
   void await_round(size_t peer, uint64_t round, Deadline deadline);
   void read_remote_heads(Deadline deadline);
-  void draw(uint64_t round, uint32_t lane, uint32_t attempt);
+  void draw(uint64_t round, uint32_t lane, uint32_t attempt, uint32_t draws);
   Outcome fetch(const SlabRows& out, Deadline deadline);
   void load_versions(Deadline deadline);
   void copy_records(const SlabRows& out, Deadline deadline);

@@ -142,10 +142,15 @@ class Memory:
             SchemaError: Wrong dtype, shape, layout or label; nothing was stored.
         """
 
-    def prefetch(self, timeout_ms: int = 60000) -> int:
+    def prefetch(self, representatives: int | None = None, timeout_ms: int = 60000) -> int:
         """Start a draw from the union of all shards as of the end of this round; returns its ticket.
 
+        Args:
+            representatives: Rows of this draw, by default and at most those of the memory.
+            timeout_ms: How long to wait while ``depth`` draws are not taken.
+
         Raises:
+            ConfigError: More representatives than the memory has room for.
             Timeout: ``depth`` draws were not taken.
         """
 

@@ -49,7 +49,9 @@ def engine_options(config: EngineConfig, spec: BufferSpec, communicator: Communi
         "num_classes": spec.num_classes,
         # Every sample takes part in a reservoir; c plays no role there.
         "candidates": spec.batch_size if config.policy == "reservoir" else config.num_candidates,
-        "representatives": config.num_representatives,
+        "representatives": max(spec.draws),
+        # A round's draws stay valid until the exchange after the next.
+        "depth": 3 * len(spec.draws),
         "max_batch": spec.batch_size,
         "policy": config.policy,
         "fixed_classes": config.fixed_classes,

@@ -27,7 +27,9 @@ def gather_counts(communicator: Communicator, round_number: int, size: int) -> l
     return [int(row[0, 1]) for row in rows]
 
 
-def fetch(communicator: Communicator, shard: Shard, union: Union, drawn: list[list[list[int]]]) -> tuple[list[Tensor], int]:
+def fetch(
+    communicator: Communicator, shard: Shard, union: Union, drawn: list[list[list[int]]]
+) -> tuple[list[Tensor], int]:
     """This rank's representatives; collective.
 
     Every rank contributes what any rank drew from its shard, each representative once.

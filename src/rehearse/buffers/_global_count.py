@@ -14,25 +14,26 @@ class GlobalCount:
 
     Args:
         communicator: Joins the ranks.
-        wanted: r.
+        wanted: Representatives of each draw, per rank.
         is_common: Whether all ranks draw from the same records of the same round, and so draw equally many.
     """
 
-    def __init__(self, communicator: Communicator, wanted: int, is_common: bool) -> None:
+    def __init__(self, communicator: Communicator, wanted: tuple[int, ...], is_common: bool) -> None:
         self._communicator = communicator
         self._wanted = wanted
         self._is_known = is_common
 
-    def total(self, num_drawn: int, stays_full: Callable[[], bool]) -> int:
-        """Representatives of all ranks; collective until all draws are complete and stay so.
+    def totals(self, num_drawn: tuple[int, ...], stays_full: Callable[[], bool]) -> list[int]:
+        """Representatives of all ranks, draw by draw; collective until all draws are complete and stay so.
 
         Args:
-            num_drawn: Of this rank.
-            stays_full: Whether this rank, if it drew r, does so from now on; shards only grow.
+            num_drawn: Of this rank, draw by draw.
+            stays_full: Whether this rank, if its draws are complete, keeps them so; shards only grow.
         """
         if self._is_known:
-            return num_drawn * self._communicator.world.num_ranks
+            return [number * self._communicator.world.num_ranks for number in num_drawn]
         is_final = num_drawn == self._wanted and stays_full()
-        rows = self._communicator.gather_rows(torch.tensor([[num_drawn, is_final]]))
-        self._is_known = all(bool(row[0, 1]) for row in rows)
-        return sum(int(row[0, 0]) for row in rows)
+        rows = torch.cat(self._communicator.gather_rows(torch.tensor([[is_final, *num_drawn]])))
+        self._is_known = bool(rows[:, 0].all())
+        totals: list[int] = rows[:, 1:].sum(0).tolist()
+        return totals

@@ -39,29 +39,32 @@ class Drawn:
 
 
 class Rounds:
-    """At most one draw is under way: the one of the round that was begun last.
+    """At most one round's draws are under way: those of the round that was begun last.
 
     Args:
         engine: The ``neomem`` module.
         layout: Fields of a representative.
+        draws: Representatives of each draw.
         options: Of ``neomem.Memory``; building it is collective.
     """
 
-    def __init__(self, engine: Any, layout: Layout, options: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Any, layout: Layout, draws: tuple[int, ...], options: Mapping[str, Any]) -> None:
         self._engine = engine
         self._layout = layout
+        self._draws = draws
         self._options = options
         self.number = 0
         self.memory: Any = self._open()
-        self._ticket: int | None = None
+        self._tickets: list[int] = []
+        self._collected: list[Drawn] = []  # of the draws under way, where a wait for the others ran out
 
     @property
     def is_drawing(self) -> bool:
-        """Whether a draw was begun and not yet collected."""
-        return self._ticket is not None
+        """Whether draws were begun and not yet collected."""
+        return bool(self._tickets)
 
     def begin(self, fields: Fields, labels: Tensor, *, wait: bool) -> None:
-        """Offer a minibatch and start the draw that follows; a draw that nobody collected is dropped.
+        """Offer a minibatch and start the draws that follow; draws that nobody collected are dropped.
 
         Args:
             fields: ``(b, *shape)`` per field.
@@ -71,26 +74,30 @@ class Rounds:
         self.collect()
         with self.translated():
             self.memory.offer(_arrays(fields), to_array(labels), wait=wait)
-            self._ticket = self.memory.prefetch()
+            self._tickets = [self.memory.prefetch(size) for size in self._draws]
         self.number += 1
 
     def place(self, fields: Fields, labels: Tensor) -> None:
-        """Copy a minibatch in front of the draw under way, in the background; replaces one placed before."""
+        """Copy a minibatch in front of the first draw, in the background; replaces one placed before."""
         with self.translated():
-            self.memory.assemble(_arrays(fields), to_array(labels), self._ticket)
+            self.memory.assemble(_arrays(fields), to_array(labels), self._tickets[0])
 
-    def collect(self, timeout_s: float | None = None) -> Drawn | None:
-        """Wait for the draw under way; None if there is none.
+    def collect(self, timeout_s: float | None = None) -> list[Drawn]:
+        """Wait for the draws under way; none if there are none.
 
         Args:
             timeout_s: How long; None is until the engine gives up, which says why.
         """
-        if self._ticket is None:
-            return None
+        while self._tickets:
+            self._collected.append(self._collect(self._tickets[0], timeout_s))
+            self._tickets = self._tickets[1:]
+        collected, self._collected = self._collected, []
+        return collected
+
+    def _collect(self, ticket: int, timeout_s: float | None) -> Drawn:
         with self.translated():
             patience_ms = self._options["deadline_ms"] + _MARGIN_MS if timeout_s is None else int(1000 * timeout_s)
-            sample = self.memory.take(self._ticket, patience_ms)
-        self._ticket = None
+            sample = self.memory.take(ticket, patience_ms)
         dtypes = self._layout.dtypes
         return Drawn(
             num_placed=len(sample.augmented_labels) - len(sample),
@@ -122,7 +129,7 @@ class Rounds:
         with self.translated():
             # One per rank is expected, and only this rank's is read.
             self.memory.restore([shard.numpy()] * self._options["size"])
-        self.number, self._ticket = number, None
+        self.number, self._tickets, self._collected = number, [], []
 
     def close(self) -> None:
         """Stop the engine."""

@@ -71,11 +71,11 @@ class NeomemBuffer(Buffer):
         self._spec = spec
         self._communicator = communicator
         self._layout = Layout(spec.fields)
-        self._rounds = Rounds(self._engine, self._layout, engine_options(config, spec, communicator))
+        self._rounds = Rounds(self._engine, self._layout, spec.draws, engine_options(config, spec, communicator))
         self._global_count = self._new_global_count()
-        self._placed: Batch | None = None  # the minibatch in front of the draw under way
+        self._placed: Batch | None = None  # the minibatch in front of the first draw under way
         labels, fields = self._layout.unpack(torch.zeros((0, self._layout.row_bytes), dtype=torch.uint8))
-        self._drawn = self._batch(labels, fields, 0)
+        self._drawn = tuple(self._batch(labels, fields, 0) for _ in spec.draws)
         self._carried = dict.fromkeys(_CARRIED, 0)
 
     def offer(self, minibatch: Batch) -> None:
@@ -88,17 +88,17 @@ class NeomemBuffer(Buffer):
         self._rounds.begin(self._fields_of(minibatch), minibatch.labels, wait=True)
         self._placed = None
 
-    def take(self, timeout_s: float = 60.0) -> Batch:
-        """Representatives of the last round, in new memory; collective until every rank draws r of them.
+    def take(self, timeout_s: float = 60.0) -> tuple[Batch, ...]:
+        """Each draw of the last round, in new memory; collective until every rank's draws are complete.
 
         Raises:
             CommunicationError: Another rank is lost, or silent beyond ``deadline_s``.
             RehearsalError: They are not there in time.
         """
         self._collect(timeout_s)
-        return self._drawn.map_tensors(Tensor.clone)
+        return tuple(batch.map_tensors(Tensor.clone) for batch in self._drawn)
 
-    def exchange(self, minibatch: Batch, upcoming: Batch | None = None) -> tuple[Batch, Batch]:
+    def exchange(self, minibatch: Batch, upcoming: Batch | None = None) -> tuple[Batch, tuple[Batch, ...]]:
         """``take`` and ``offer``, without waiting for the offer and without copying what was drawn."""
         fields, labels = self._fields_of(minibatch), minibatch.labels
         if self._config.implementation == "standard" and self._placed is not minibatch and self._rounds.is_drawing:
@@ -145,15 +145,15 @@ class NeomemBuffer(Buffer):
     def state_dict(self) -> dict[str, Any]:
         """The shard as the engine saves it, and the round in flight; the generators' state is the round's number."""
         self._collect()
-        drawn = self._drawn.map_tensors(Tensor.clone)
         counts = self.stats()
         return {
             "identity": self._identity(),
             "round": self._rounds.number,
             "shard": self._rounds.dump(),
-            "drawn": {"inputs": drawn.inputs, **drawn.targets},
-            "drawn_labels": drawn.labels,
-            "num_drawn_global": drawn.num_global,
+            "drawn": [
+                {"fields": {"inputs": drawn.inputs, **drawn.targets}, "labels": drawn.labels, "total": drawn.num_global}
+                for drawn in self.take()
+            ],
             "counters": {name: int(counts[name]) for name in _CARRIED},
         }
 
@@ -165,8 +165,12 @@ class NeomemBuffer(Buffer):
         """
         check_identity(self._identity(), state["identity"])
         self._rounds.restore(int(state["round"]), state["shard"])
-        fields = {name: rows.clone() for name, rows in state["drawn"].items()}
-        self._drawn = self._batch(state["drawn_labels"].clone(), fields, int(state["num_drawn_global"]))
+        self._drawn = tuple(
+            self._batch(
+                drawn["labels"].clone(), {k: v.clone() for k, v in drawn["fields"].items()}, int(drawn["total"])
+            )
+            for drawn in state["drawn"]
+        )
         self._placed = None
         self._global_count = self._new_global_count()
         self._carried = {name: int(state["counters"][name]) for name in _CARRIED}
@@ -188,26 +192,30 @@ class NeomemBuffer(Buffer):
             The minibatch in the engine's memory; None if it was not placed there.
         """
         drawn = self._rounds.collect(timeout_s)
-        if drawn is None:
+        if not drawn:
             return None
-        self._placed, end = None, drawn.num_placed
-        representatives = {name: rows[end:] for name, rows in drawn.fields.items()}
-        num_global = self._global_count.total(len(drawn), self._draws_stay_full)
-        self._drawn = self._batch(drawn.labels[end:], representatives, num_global)
+        self._placed, end = None, drawn[0].num_placed
+        totals = self._global_count.totals(tuple(map(len, drawn)), self._draws_stay_full)
+        self._drawn = tuple(
+            self._batch(
+                draw.labels[draw.num_placed :], {k: v[draw.num_placed :] for k, v in draw.fields.items()}, total
+            )
+            for draw, total in zip(drawn, totals, strict=True)
+        )
         if minibatch is None or end == 0:
             return None
-        front = {name: rows[:end] for name, rows in drawn.fields.items()}
+        front = {name: rows[:end] for name, rows in drawn[0].fields.items()}
         inputs = front.pop("inputs")
-        return replace(minibatch, inputs=inputs, labels=drawn.labels[:end], targets={**minibatch.targets, **front})
+        return replace(minibatch, inputs=inputs, labels=drawn[0].labels[:end], targets={**minibatch.targets, **front})
 
     def _draws_stay_full(self) -> bool:
         """Whether this rank's draws, once complete, remain so; lost ranks take their records with them."""
-        return self._config.mode == "lockstep" or sum(self.fill().values()) >= self._config.num_representatives
+        return self._config.mode == "lockstep" or sum(self.fill().values()) >= max(self._spec.draws)
 
     def _new_global_count(self) -> GlobalCount:
         config = self._config
         alike = config.scope == "global" and config.mode == "lockstep"
-        return GlobalCount(self._communicator, config.num_representatives, alike)
+        return GlobalCount(self._communicator, self._spec.draws, alike)
 
     def _batch(self, labels: Tensor, fields: dict[str, Tensor], num_global: int) -> Batch:
         return Batch(

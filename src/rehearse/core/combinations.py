@@ -12,6 +12,12 @@ from rehearse.core.config import plugin_config
 from rehearse.core.experiment import Experiment
 from rehearse.core.rehearsal import BufferConfig
 
+_OPTIONS_OF_DRAWS = {
+    "num_representatives_distillation": "distillation",
+    "soft_augmentations_offset": "distillation",
+    "augmentations_offset": "augmentation",
+}
+
 
 def check_cell(cell: Cell) -> list[str]:
     """Problems of a cell: those of its experiment, and those of its number of ranks."""
@@ -32,9 +38,22 @@ def check_experiment(experiment: Experiment) -> list[str]:
     rehearses = registry.get("strategies", name).rehearses
     if rehearses and buffer is None:
         return [f"buffer: {name} rehearses and needs one, for example name: neomem"]
-    if buffer is not None and not rehearses:
+    if buffer is None:
+        return []
+    if not rehearses:
         return [f"buffer: {name} does not rehearse; leave the buffer out"]
-    return []
+    return _unused_options(experiment)
+
+
+def _unused_options(experiment: Experiment) -> list[str]:
+    """Options of the buffer that would do nothing with this strategy."""
+    assert experiment.buffer is not None
+    draws = registry.get("strategies", experiment.strategy.name).draws
+    return [
+        f"buffer.{option}: {experiment.strategy.name} does not use draws for {kind}"
+        for option, kind in _OPTIONS_OF_DRAWS.items()
+        if option in experiment.buffer.options and kind not in draws
+    ]
 
 
 def doubts(experiment: Experiment) -> list[str]:

@@ -151,8 +151,16 @@ class Strategy(ABC):
                 before the first.
         """
 
+    def stored_fields(self, output_shape: tuple[int, ...]) -> Mapping[str, RecordField]:
+        """Dtype and shape of what it stores, by the names in ``stores``.
+
+        Args:
+            output_shape: Of the network's outputs for one sample.
+        """
+        return {}
+
     def stored(self) -> Mapping[str, Tensor]:
-        """What to keep with each sample of the minibatch that ``loss`` had last, as ``stores`` names it."""
+        """What to keep with each sample of the minibatch that ``loss`` had last, as ``stored_fields`` says."""
         return {}
 
     def adjust_gradients(self) -> None:

@@ -6,15 +6,13 @@ NeurIPS 2020, equation 5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor
 
 from rehearse.core.batch import Batch
-from rehearse.core.protocols import Strategy
 from rehearse.core.registry import register
-from rehearse.strategies._distillation import DistillationConfig, distance
+from rehearse.strategies._distillation import DistillationConfig, DistillingStrategy
 
 
 class DerConfig(DistillationConfig):
@@ -24,22 +22,15 @@ class DerConfig(DistillationConfig):
 
 
 @register
-class Der(Strategy):
+class Der(DistillingStrategy):
     """Mean loss over the minibatch + alpha · distance to the representatives' logits at insertion."""
 
     Config = DerConfig
     config: DerConfig
-    rehearses = True
-    stores = frozenset({"logits"})
     draws = ("distillation",)
 
     def loss(self, minibatch: Batch, draws: tuple[Batch, ...]) -> Tensor:
         (past,) = draws
         outputs = self.outputs(minibatch)
         self._logits = outputs.detach()
-        return minibatch.mean(self.criterion(outputs, minibatch)) + self.config.alpha * distance(
-            self.outputs(past), past
-        )
-
-    def stored(self) -> Mapping[str, Tensor]:
-        return {"logits": self._logits}
+        return minibatch.mean(self.criterion(outputs, minibatch)) + self.config.alpha * self.distance(past)

@@ -6,7 +6,6 @@ NeurIPS 2020, equation 6; with ``augmented`` the form of Bouvier et al., FGCS 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -14,9 +13,8 @@ from torch import Tensor
 
 from rehearse.core.batch import Batch
 from rehearse.core.config import Float
-from rehearse.core.protocols import Strategy
 from rehearse.core.registry import register
-from rehearse.strategies._distillation import DistillationConfig, distance
+from rehearse.strategies._distillation import DistillationConfig, DistillingStrategy
 
 
 class DerppConfig(DistillationConfig):
@@ -30,13 +28,11 @@ class DerppConfig(DistillationConfig):
 
 
 @register
-class Derpp(Strategy):
+class Derpp(DistillingStrategy):
     """DER's loss + beta · mean loss over a second draw, or over the minibatch augmented by it."""
 
     Config = DerppConfig
     config: DerppConfig
-    rehearses = True
-    stores = frozenset({"logits"})
     draws = ("distillation", "augmentation")
 
     def loss(self, minibatch: Batch, draws: tuple[Batch, ...]) -> Tensor:
@@ -47,7 +43,4 @@ class Derpp(Strategy):
         loss = trained.mean(self.criterion(outputs, trained))
         if not self.config.augmented:
             loss = loss + self.config.beta * self.mean_loss(replayed)
-        return loss + self.config.alpha * distance(self.outputs(distilled), distilled)
-
-    def stored(self) -> Mapping[str, Tensor]:
-        return {"logits": self._logits}
+        return loss + self.config.alpha * self.distance(distilled)

@@ -60,6 +60,15 @@ class Run:
         return self.cell.experiment
 
     @property
+    def first_tasks(self) -> tuple[int, ...]:
+        """For each of the strategy's draws, the task from which on it is trained with."""
+        if self.experiment.buffer is None:
+            return ()
+        config = plugin_config(self.experiment.buffer)
+        assert isinstance(config, BufferConfig)
+        return tuple(config.first_task(kind) for kind in self.strategy.draws)
+
+    @property
     def world(self) -> World:
         return self.communicator.world
 
@@ -129,7 +138,7 @@ def build_run(cell: Cell, communicator: Communicator, dataset_dir: Path) -> Run:
         preprocess=preprocess,
         model=model,
         strategy=strategy,
-        buffer=_build_buffer(experiment, data, communicator),
+        buffer=_build_buffer(experiment, strategy, data, communicator),
         optimizer=communicator.wrap_optimizer(optimizer, model),
         regime=regime,
     )
@@ -165,19 +174,21 @@ def _build_strategy(experiment: Experiment, model: nn.Module, communicator: Comm
     return kind(plugin_config(experiment.strategy), context)
 
 
-def _build_buffer(experiment: Experiment, data: Data, communicator: Communicator) -> Buffer | None:
+def _build_buffer(experiment: Experiment, strategy: Strategy, data: Data, communicator: Communicator) -> Buffer | None:
     section = experiment.buffer
     if section is None:
         return None
     kind: type[Buffer] = registry.get("buffers", section.name)
     config = plugin_config(section)
     assert isinstance(config, BufferConfig)
+    inputs = RecordField(dtype=data.info.input_dtype, shape=data.info.input_shape)
     spec = BufferSpec(
-        fields={"inputs": RecordField(dtype=data.info.input_dtype, shape=data.info.input_shape)},
+        fields={"inputs": inputs, **strategy.stored_fields((data.info.num_classes,))},
         num_classes=data.info.num_classes,
         budget=config.num_slots(len(data.train_labels)),
         seed=derive_seed(experiment.seed, "buffer"),
         batch_size=experiment.training.batch_size,
+        draws=tuple(config.num_drawn(kind) for kind in strategy.draws),
     )
     logger.info("buffer: %d slots over %d ranks", spec.budget, communicator.world.num_ranks)
     return kind(config, spec, communicator)

@@ -45,6 +45,7 @@ class Trainer:
             device=run.device,
             timer=self._timer,
             seed=run.experiment.seed,
+            first_tasks=run.first_tasks,
         )
 
     def run(self) -> Summary:
@@ -89,7 +90,7 @@ class Trainer:
             lr = schedule.at(self._step_number - first_step)
             for group in run.optimizer.param_groups:
                 group["lr"] = lr
-            loss = self._train_step(minibatch, upcoming, self._step_number)
+            loss = self._train_step(minibatch, upcoming, self._step_number, task.id)
             self._epoch_loss.add(loss, minibatch.num_global, self._step_number)
             self._interval_loss.add(loss, minibatch.num_global, self._step_number)
             self._log_step(task.id, epoch, lr)

@@ -26,8 +26,8 @@ def main(config, dataset_dir):
         run = build_run(cell, communicator, Path(dataset_dir))
         trained, train = [], TrainStep.__call__
 
-        def watched(step, minibatch, upcoming, number):
-            loss = train(step, minibatch, upcoming, number)
+        def watched(step, minibatch, upcoming, number, task):
+            loss = train(step, minibatch, upcoming, number, task)
             agreed_parameter_sha256(run.model, communicator)
             trained.append(minibatch.indices.numpy())
             return loss
