@@ -27,8 +27,8 @@ BUFFERS: dict[str, dict[str, object]] = {
     "neomem standard": {"name": "neomem", "implementation": "standard", **RATES},
 }
 SETTINGS = {
-    "MNIST": {"backbone": "mnistnet", "shape": [1, 28, 28], "num_classes": 10, "turns": 12, "steps_per_turn": 11},
-    "CIFAR-100": {"backbone": "resnet18", "shape": [3, 32, 32], "num_classes": 100, "turns": 8, "steps_per_turn": 4},
+    "MNIST": {"backbone": "mnistnet", "shape": [1, 28, 28], "num_classes": 10, "turns": 8, "steps_per_turn": 9},
+    "CIFAR-100": {"backbone": "resnet18", "shape": [3, 32, 32], "num_classes": 100, "turns": 5, "steps_per_turn": 3},
 }
 COMMUNICATORS = {"MNIST": ("horovod", "torch"), "CIFAR-100": ("horovod",)}
 
