@@ -65,7 +65,7 @@ def test_a_run_leaves_cells_tables_figures_and_a_report(made):
         f"accuracy_per_task.{end}" for end in ("pdf", "png", "svg", "csv")
     }
     assert (results / "tables" / "small" / "summary.csv").exists()
-    assert (results / "report.html").exists()
+    assert (results / "report.html").read_bytes() == (results / "reports" / "small.html").read_bytes()
 
 
 @pytest.mark.slow
