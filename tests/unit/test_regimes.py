@@ -25,6 +25,32 @@ def test_resnet18_follows_the_table_of_30_epochs(epoch, factor):
     assert schedule(regime).at(epoch * STEPS) == pytest.approx(0.1 * factor)
 
 
+@pytest.mark.parametrize(
+    ("name", "epoch", "rate"),
+    [
+        ("resnet50", 20, 0.1),
+        ("resnet50", 27, 0.005),
+        ("ghostnet", 14, 0.1),
+        ("ghostnet", 15, 0.05),
+        ("ghostnet", 21, 0.005),
+        ("ghostnet", 29, 0.001),
+        ("mobilenetv3", 7, 0.1),
+        ("mobilenetv3", 8, 0.1 - 6.25e-5),
+        ("mobilenetv3", 21, 0.1 - 3 * 6.25e-5),
+        ("mobilenetv3", 26, 0.1 - 5 * 6.25e-5),
+        ("efficientnetv2", 0, 0.1),
+        ("efficientnetv2", 15, 0.05),
+        ("convnext", 15, 0.05),
+    ],
+)
+def test_each_network_follows_its_table_of_30_epochs(name, epoch, rate):
+    assert schedule(registry.get("backbones", name).regime).at(epoch * STEPS) == pytest.approx(rate)
+
+
+def test_an_offset_never_makes_a_rate_negative():
+    assert schedule(Regime(phases=(Phase(epoch=0, lr_offset=-1.0),))).at(0) == 0
+
+
 @pytest.mark.parametrize(("epoch", "factor"), [(6, 1), (7, 0.5), (8, 0.5), (9, 0.05)])
 def test_phases_stretch_with_the_number_of_epochs(epoch, factor):
     regime = registry.get("backbones", "resnet18").regime

@@ -25,6 +25,7 @@ class Phase(Model):
 
     epoch: int = Field(ge=0, description="First epoch of the task at which the phase holds, counted from 0.")
     lr_factor: Float = Field(default=1.0, ge=0, description="Factor on the scaled learning rate.")
+    lr_offset: Float = Field(default=0.0, description="Added to the rate after the factor, which never falls below 0.")
     shape: Literal["constant", "cosine"] = Field(
         default="constant", description="How the rate moves inside the phase; cosine falls to `lr_min`."
     )

@@ -44,7 +44,7 @@ class Schedule:
             return self.lr + (self.scaled_lr - self.lr) * step / warmup_steps
         epoch = step / self.steps_per_epoch
         phase, end = self._phase(epoch)
-        rate = self.scaled_lr * phase.lr_factor
+        rate = max(self.scaled_lr * phase.lr_factor + phase.lr_offset, 0.0)
         if phase.shape == "constant":
             return rate
         start = max(self._start(phase), self.warmup_epochs)
