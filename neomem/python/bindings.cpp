@@ -187,7 +187,7 @@ class PyMemory {
 
   Sample step(const py::dict& fields, const py::object& labels, const py::object& ids, int64_t timeout_ms) {
     const auto core = this->core();
-    const bool first = started_++ == 0;
+    const bool first = core->next_ticket() == next_;
     Sample out = first ? Sample(core->schema(), core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
     offer(fields, labels, ids, false, timeout_ms);
     prefetch(timeout_ms);
@@ -218,7 +218,7 @@ class PyMemory {
     std::span<const uint64_t> values;
     py::array kept;
     if (!ids.is_none()) {
-      kept = checked(ids, "ids", py::dtype(std::string("uint64")), {py::len(ids)});
+      kept = checked(ids, "ids", py::dtype(std::string("uint64")), {static_cast<py::ssize_t>(py::len(ids))});
       values = {static_cast<const uint64_t*>(kept.data()), static_cast<size_t>(kept.size())};
     }
     const py::gil_scoped_release release;
@@ -320,6 +320,7 @@ class PyMemory {
 
   std::shared_ptr<Memory> core() const {
     if (!core_) throw ClosedError("the memory is closed");
+    core_->fail_if_unusable();
     return core_;
   }
 
@@ -380,7 +381,6 @@ class PyMemory {
   std::vector<py::dtype> dtypes_;
   std::deque<Kept> kept_;
   uint64_t next_ = 0;  // ticket that `take` takes
-  uint64_t started_ = 0;
 };
 
 std::vector<Field> make_fields(const py::dict& fields) {

@@ -81,7 +81,7 @@ void Arena::mark_closed() {
 }
 
 void Arena::publish(uint64_t epoch, uint64_t count) {
-  header().counts[epoch % kCountsRing].store(count, std::memory_order_relaxed);
+  header().counts[epoch % kCountsRing].store(CountEntry::pack(epoch, count), std::memory_order_relaxed);
   header().epoch.store(epoch, std::memory_order_release);
   header().tick.store(static_cast<uint32_t>(epoch), std::memory_order_release);
   futex_wake_all(header().tick);

@@ -227,10 +227,14 @@ Group join(const Config& config, const Schema& schema, const std::shared_ptr<Are
   const auto everyone = introduce(config, failure, describe_settings(config, schema), exchange);
   check(everyone);
   Group group;
-  group.reached_by = choose(config, everyone);
   std::exception_ptr error;
   Opened opened;
-  const std::string opening = outcome_of([&] { opened = open(config, group.reached_by, arena); }, error);
+  const std::string opening = outcome_of(
+      [&] {
+        group.reached_by = choose(config, everyone);
+        opened = open(config, group.reached_by, arena);
+      },
+      error);
   std::string key = config.key;
   if (key.empty() && config.rank == 0) key = random_bytes(kKeyBytes);
   const auto contacts =

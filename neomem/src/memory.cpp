@@ -20,13 +20,14 @@ uint64_t fingerprint_of(const std::string& settings) {
 }  // namespace
 
 Memory::Memory(const Config& config, const Exchange& exchange) : config_(config), schema_(config.fields) {
-  config_.validate();
+  if (config.rank >= config.num_ranks) config.validate();  // no message could be exchanged
   std::string failure;
   std::exception_ptr error;
   try {
+    config.validate();
     slabs_ = std::make_unique<SlabRing>(schema_, config.depth, config.augmented ? config.max_batch : 0, config.draws);
     shard_ = std::make_unique<Shard>(schema_, config.shard(fingerprint_of(describe_settings(config, schema_))));
-  } catch (const Error& reserving) {
+  } catch (const std::exception& reserving) {
     failure = reserving.what();
     error = std::current_exception();
   }

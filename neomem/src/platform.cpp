@@ -158,10 +158,13 @@ std::string node_identity() {
   std::ifstream boot_file("/proc/sys/kernel/random/boot_id");
   std::string boot;
   std::getline(boot_file, boot);
-  struct stat namespaces{};
-  // Abstract sockets end where the network namespace ends.
-  if (stat("/proc/self/ns/net", &namespaces) != 0) throw_errno("reading the network namespace");
-  return boot + "/" + std::to_string(namespaces.st_ino);
+  // Abstract sockets end where the network namespace ends, processes are watched where ids of processes mean the same.
+  for (const char* space : {"/proc/self/ns/net", "/proc/self/ns/pid"}) {
+    struct stat info{};
+    if (stat(space, &info) != 0) throw_errno(std::string("reading ") + space);
+    boot.append("/").append(std::to_string(info.st_ino));
+  }
+  return boot;
 }
 
 std::string random_bytes(size_t count) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -26,8 +27,9 @@ T read_at(const std::byte* from, uint64_t offset) {
   return value;
 }
 
-uint64_t remote_count(const std::byte* head, uint64_t round) {
-  return read_at<uint64_t>(head, offsetof(ArenaHeader, counts) - kHeadOffset + round % kCountsRing * 8);
+std::optional<uint32_t> remote_count(const std::byte* head, uint64_t round) {
+  const uint64_t entry = offsetof(ArenaHeader, counts) - kHeadOffset + round % kCountsRing * sizeof(uint64_t);
+  return CountEntry::unpack(read_at<uint64_t>(head, entry), round);
 }
 
 std::string list(const std::vector<uint32_t>& ranks) {
@@ -117,40 +119,45 @@ Drawn Sampler::sample(uint64_t round, uint32_t lane, const SlabRows& out) {
 void Sampler::take_heads(uint64_t round, Deadline deadline) {
   for (size_t i = 0; i < peers_.size(); ++i) {
     if (peers_[i].lost || peers_[i].base == nullptr) continue;
-    if (config_.mode == Mode::lockstep) {
-      await_round(i, round, deadline);
-      heads_[i] = {round, view(i).count(round), 0};
-      const uint64_t now = view(i).epoch_after_copies();
-      if (now >= round + kCountsRing) throw SnapshotExpired(peers_[i].rank, now, round);
-    } else {
-      const uint64_t epoch = view(i).epoch();
-      heads_[i] = {epoch, view(i).count(epoch), 0};
-    }
+    if (config_.mode == Mode::lockstep) await_round(i, round, deadline);
+    Head& head = heads_[i];
+    std::optional<uint32_t> count;
+    do {
+      head.snapshot = config_.mode == Mode::lockstep ? round : view(i).epoch();
+      count = view(i).count(head.snapshot);
+    } while (!count && config_.mode == Mode::free);
+    if (!count) throw SnapshotExpired(peers_[i].rank, view(i).epoch(), round);
+    head.count = *count;
   }
-  // In lockstep every peer must have reached the round, and remote ones are asked until they have.
   for (auto pause = kFirstPoll;; pause = std::min(2 * pause, kLongestPoll)) {
     read_remote_heads(deadline);
-    const auto behind = std::find_if(peers_.begin(), peers_.end(), [&](const Peer& peer) {
-      return !peer.lost && peer.base == nullptr && heads_[static_cast<size_t>(&peer - peers_.data())].snapshot < round;
-    });
-    if (config_.mode == Mode::free || behind == peers_.end()) break;
-    const std::byte* head = remote_heads_.data() + (behind - peers_.begin()) * static_cast<ptrdiff_t>(kHeadBytes);
+    const size_t behind = first_behind(round);
+    if (behind == peers_.size()) return;
+    const std::byte* head = &remote_heads_[behind * kHeadBytes];
     const bool closed = read_at<uint32_t>(head, offsetof(ArenaHeader, closed) - kHeadOffset) != 0;
-    if (closed || Clock::now() >= deadline) throw_behind(behind->rank, round, closed);
+    if (closed || Clock::now() >= deadline) throw_behind(peers_[behind].rank, round, closed);
     fail_if_interrupted();
     std::this_thread::sleep_for(pause);
   }
+}
+
+// Takes counts from the remote headers. The index of a peer that has to be asked again, because it has not reached
+// the round (lockstep) or went on while its header was read; the number of peers if there is none.
+size_t Sampler::first_behind(uint64_t round) {
   for (size_t i = 0; i < peers_.size(); ++i) {
     if (peers_[i].lost || peers_[i].base != nullptr) continue;
-    const std::byte* head = remote_heads_.data() + i * kHeadBytes;
-    if (config_.mode == Mode::lockstep) {
-      if (heads_[i].snapshot >= round + kCountsRing) {
-        throw SnapshotExpired(peers_[i].rank, heads_[i].snapshot, round);
-      }
-      heads_[i].snapshot = round;
+    const std::byte* head = &remote_heads_[i * kHeadBytes];
+    const auto epoch = read_at<uint64_t>(head, 0);
+    if (config_.mode == Mode::lockstep && epoch < round) return i;
+    heads_[i].snapshot = config_.mode == Mode::lockstep ? round : epoch;
+    const auto count = remote_count(head, heads_[i].snapshot);
+    if (!count && epoch >= round + kCountsRing && config_.mode == Mode::lockstep) {
+      throw SnapshotExpired(peers_[i].rank, epoch, round);
     }
-    heads_[i].count = remote_count(head, heads_[i].snapshot);
+    if (!count) return i;
+    heads_[i].count = *count;
   }
+  return peers_.size();
 }
 
 void Sampler::fail_if_interrupted() const {
@@ -183,10 +190,6 @@ void Sampler::read_remote_heads(Deadline deadline) {
     gets_.push_back({peers_[i].rank, kHeadOffset, kHeadBytes, remote_heads_.data() + i * kHeadBytes});
   }
   run_gets(deadline);
-  for (size_t i = 0; i < peers_.size(); ++i) {
-    if (peers_[i].lost || peers_[i].base != nullptr) continue;
-    heads_[i].snapshot = read_at<uint64_t>(remote_heads_.data() + i * kHeadBytes, 0);
-  }
 }
 
 // Peers that fail are lost: an exception in lockstep, empty from now on in free mode.

@@ -63,7 +63,7 @@ void Shard::free_slot(const FreedSlot& freed) {
 }
 
 std::span<const Placement> Shard::plan(std::span<const int64_t> labels) {
-  if (planned_) throw Error("the rows planned before were not committed");
+  require_committed();
   const uint64_t round = epoch_ + 1;
   const uint32_t rank = config_.policy.rank;
   Rng chooser(config_.seed, rank, round, Use::candidates);
@@ -159,7 +159,7 @@ ExternalPolicy& Shard::external() {
   if (policy == nullptr) {
     throw ConfigError("policy \"" + std::string(name_of(config_.policy.kind)) + "\" chooses its content itself");
   }
-  if (planned_) throw Error("the rows planned before were not committed");
+  require_committed();
   return *policy;
 }
 
@@ -218,7 +218,12 @@ const std::byte* Shard::field(uint32_t position, size_t field) const {
   return arena_->view().slot(current_[position]) + schema_.offset(field);
 }
 
+void Shard::require_committed() const {
+  if (planned_) throw Error("the rows planned before were not committed");
+}
+
 ShardMeta Shard::describe() const {
+  require_committed();
   ShardMeta out;
   const PolicyConfig& config = config_.policy;
   out.fields = schema_.describe();
@@ -288,6 +293,7 @@ void Shard::adopt(std::span<const uint32_t> labels, const std::vector<uint32_t>&
 }
 
 void Shard::check() const {
+  require_committed();
   const auto fail = [](const std::string& what) { throw CorruptRecord("the shard is inconsistent: " + what); };
   std::vector<uint8_t> uses(arena_->shape().slots, 0);
   for (size_t i = 0; i < free_size_; ++i) ++uses[free_[(free_head_ + i) % free_.size()].slot];
@@ -310,7 +316,7 @@ void Shard::check() const {
   for (uint32_t label = 0; label < policy_->num_classes(); ++label) {
     if (counts[label] != policy_->count(label)) fail("a class count is wrong");
   }
-  if (arena_->view().count(epoch_) != policy_->size()) fail("the published count is wrong");
+  if (arena_->view().count(epoch_).value_or(kNowhere) != policy_->size()) fail("the published count is wrong");
 }
 
 }  // namespace neomem

@@ -267,10 +267,18 @@ void TcpTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
     lost.push_back(rank);
     peers_[rank].fd.reset();  // answers still under way must not be taken for later ones
   };
-  // Peers that still have something to send or receive, first those whose connection must be made again.
+  // Peers that still have something to send or receive: all are asked before connections are made again, which
+  // takes part of the time only, so that a silent peer does not take the others along.
   std::erase_if(polled_, [&](uint32_t rank) {
+    if (!peers_[rank].fd) return false;
+    if (advance(peers_[rank])) return peers_[rank].finished();
+    give_up(rank);
+    return true;
+  });
+  std::erase_if(polled_, [&](uint32_t rank) {
+    if (peers_[rank].fd) return false;
     try {
-      if (!peers_[rank].fd) open(rank, deadline);
+      open(rank, Clock::now() + (deadline - Clock::now()) / 2);
     } catch (const PeerLost&) {
     }
     if (peers_[rank].fd && advance(peers_[rank])) return peers_[rank].finished();
@@ -284,12 +292,8 @@ void TcpTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
       pollers_.push_back({peers_[rank].fd.get(), events, 0});
     }
     const auto left = std::chrono::ceil<Milliseconds>(deadline - Clock::now()).count();
-    const int ready = left <= 0 ? 0 : poll(pollers_.data(), pollers_.size(), static_cast<int>(left));
+    const int ready = poll(pollers_.data(), pollers_.size(), static_cast<int>(std::max<int64_t>(left, 0)));
     if (ready < 0 && errno != EINTR) throw_errno("poll");
-    if (ready == 0 && Clock::now() >= deadline) {
-      for (const uint32_t rank : polled_) give_up(rank);
-      return;
-    }
     size_t i = 0;
     std::erase_if(polled_, [&](uint32_t rank) {
       if (pollers_[i++].revents == 0) return false;
@@ -297,6 +301,9 @@ void TcpTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
       give_up(rank);
       return true;
     });
+    if (left > 0) continue;
+    for (const uint32_t rank : polled_) give_up(rank);
+    return;
   }
 }
 

@@ -68,6 +68,8 @@ class Memory {
   void restore(const std::vector<CheckpointSource>& files, const std::vector<CheckpointSource>& bases,
                Milliseconds timeout);
   void close();
+  void fail_if_unusable() const { static_cast<void>(engine()); }  // throws ClosedError
+  uint64_t next_ticket() const { return engine().next_ticket(); }
 
   const Config& config() const { return config_; }
   const Schema& schema() const { return schema_; }

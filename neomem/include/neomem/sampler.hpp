@@ -76,6 +76,7 @@ class Sampler {
   [[noreturn]] void throw_behind(uint32_t rank, uint64_t round, bool gone) const;
   void await_round(size_t peer, uint64_t round, Deadline deadline);
   void read_remote_heads(Deadline deadline);
+  size_t first_behind(uint64_t round);
   void draw(uint64_t round, uint32_t lane, uint32_t attempt);
   Outcome fetch(const SlabRows& out, Deadline deadline);
   void load_versions(Deadline deadline);

@@ -97,6 +97,7 @@ class Shard {
   void free_slot(const FreedSlot& freed);
   void write_version(const Placement& placement, uint64_t epoch);
   void copy_planned(const BatchView& batch);
+  void require_committed() const;
   ExternalPolicy& external();
   void remove_last_of(uint32_t label);
   void put_back(uint32_t position, uint32_t label, const Record& record);
