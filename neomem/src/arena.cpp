@@ -6,6 +6,10 @@
 
 #include "neomem/error.hpp"
 
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+#include <emmintrin.h>
+#endif
+
 namespace neomem {
 
 namespace {
@@ -102,5 +106,35 @@ void copy_unchecked(void* to, const void* from, size_t bytes) {
   std::memcpy(to, from, bytes);
 #endif
 }
+
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+void copy_into_slot(void* to, const void* from, size_t bytes) {
+  constexpr size_t kLarge = size_t{32} << 10;
+  if (bytes < kLarge || reinterpret_cast<uintptr_t>(to) % kAlignment != 0) {
+    copy_unchecked(to, from, bytes);
+    return;
+  }
+  // Streaming stores are ordered with others by fences only: the round before is published before the first of them,
+  // and all of them are there before this round is.
+  _mm_sfence();
+  auto* target = static_cast<__m128i*>(to);
+  const auto* source = static_cast<const __m128i*>(from);
+  const size_t lines = bytes / kAlignment;
+  for (size_t line = 0; line < lines; ++line, target += 4, source += 4) {
+    const __m128i a = _mm_loadu_si128(source);
+    const __m128i b = _mm_loadu_si128(source + 1);
+    const __m128i c = _mm_loadu_si128(source + 2);
+    const __m128i d = _mm_loadu_si128(source + 3);
+    _mm_stream_si128(target, a);
+    _mm_stream_si128(target + 1, b);
+    _mm_stream_si128(target + 2, c);
+    _mm_stream_si128(target + 3, d);
+  }
+  _mm_sfence();
+  std::memcpy(target, source, bytes % kAlignment);
+}
+#else
+void copy_into_slot(void* to, const void* from, size_t bytes) { copy_unchecked(to, from, bytes); }
+#endif
 
 }  // namespace neomem

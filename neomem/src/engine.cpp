@@ -137,7 +137,7 @@ void Engine::await_turn(bool for_draw, Deadline deadline) {
 
 void Engine::give_turn() {
   turn_taken_ = false;
-  work_.notify_all();
+  if (started_ != submitted_) work_.notify_all();  // waking the thread for nothing costs more than a small draw
   progress_.notify_all();
 }
 

@@ -159,6 +159,7 @@ std::map<std::string, double> Memory::stats(Milliseconds timeout) {
         number("candidate_rows", counts.candidate_rows);
         number("inserted_rows", counts.inserted_rows);
         number("evicted_rows", counts.evicted_rows);
+        out["engine_cpu_us"] = static_cast<double>(engine().cpu_time().count()) / 1000;
       },
       deadline_in(timeout));
   number("capacity", shard_->policy().capacity());

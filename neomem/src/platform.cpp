@@ -197,6 +197,15 @@ Worker& Worker::operator=(Worker&& other) noexcept {
   return *this;
 }
 
+std::chrono::nanoseconds Worker::cpu_time() const {
+  clockid_t clock{};
+  timespec used{};
+  if (pthread_getcpuclockid(thread_->native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0) {
+    throw_errno("reading a thread's clock");
+  }
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
 void Worker::join() {
   if (!thread_) return;
   if (mark_.forked()) {

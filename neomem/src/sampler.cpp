@@ -103,8 +103,10 @@ Drawn Sampler::sample(uint64_t round, uint32_t lane, const SlabRows& out) {
     draw(round, lane, attempt);
     stats_.record(Stage::plan, Clock::now() - start);
     start = Clock::now();
+    fetching_ = {};
     const Outcome outcome = fetch(out, deadline);
-    stats_.record(Stage::copy, Clock::now() - start);
+    stats_.record(Stage::copy, Clock::now() - start - fetching_);
+    if (remote_ != nullptr) stats_.record(Stage::fetch, fetching_);
     if (outcome == Outcome::done) {
       const auto rows = static_cast<uint32_t>(picks_.size());
       stats_.count({.samples = 1, .sampled_rows = rows, .short_samples = rows < config_.draws ? 1U : 0U});
@@ -196,7 +198,9 @@ void Sampler::read_remote_heads(Deadline deadline) {
 void Sampler::run_gets(Deadline deadline) {
   if (gets_.empty()) return;
   lost_now_.clear();
+  const Clock::time_point start = Clock::now();
   remote_->get(gets_, deadline, lost_now_);
+  fetching_ += Clock::now() - start;
   stats_.count({.gets = gets_.size()});
   if (lost_now_.empty()) return;
   std::sort(lost_now_.begin(), lost_now_.end());

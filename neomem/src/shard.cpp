@@ -143,7 +143,7 @@ void Shard::copy_planned(const BatchView& batch) {
   for (const Placement& placement : plan_) {
     for (size_t i = 0; i < schema_.size(); ++i) {
       const size_t bytes = schema_.field_bytes(i);
-      copy_unchecked(destination(placement, i), batch.fields[i] + placement.row * bytes, bytes);
+      copy_into_slot(destination(placement, i), batch.fields[i] + placement.row * bytes, bytes);
     }
   }
 }
@@ -253,7 +253,7 @@ void Shard::put_back(uint32_t position, uint32_t label, const Record& record) {
   const Placement placement{0, position, take_slot(), label};
   const std::byte* from = record.fields;
   for (size_t i = 0; i < schema_.size(); ++i) {
-    copy_unchecked(destination(placement, i), from, schema_.field_bytes(i));
+    copy_into_slot(destination(placement, i), from, schema_.field_bytes(i));
     from += schema_.field_bytes(i);
   }
   RecordMeta meta{};

@@ -128,5 +128,7 @@ class Arena {
 
 // Copies bytes that an owner may be rewriting; the caller checks afterwards whether it was.
 void copy_unchecked(void* to, const void* from, size_t bytes);
+// Copies into a slot, past the caches where the field is large: the owner will not read it soon.
+void copy_into_slot(void* to, const void* from, size_t bytes);
 
 }  // namespace neomem

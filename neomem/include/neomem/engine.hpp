@@ -55,6 +55,7 @@ class Engine {
   bool done(uint64_t sequence);
   bool wait_idle(Deadline deadline);
   uint64_t next_ticket();
+  std::chrono::nanoseconds cpu_time() const { return worker_.cpu_time(); }  // inside `call`
   void stop();
 
  private:

@@ -83,6 +83,7 @@ class Worker {
   Worker(Worker&&) = default;
   Worker& operator=(Worker&& other) noexcept;
   void join();
+  std::chrono::nanoseconds cpu_time() const;  // used by the thread; not after `join`
 
  private:
   ForkMark mark_;

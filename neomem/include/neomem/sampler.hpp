@@ -104,6 +104,7 @@ class Sampler {
   std::vector<std::byte> remote_heads_;
   std::vector<Get> gets_;
   std::vector<uint32_t> lost_now_;
+  Clock::duration fetching_{};  // of the draw under way
 };
 
 }  // namespace neomem
