@@ -17,6 +17,7 @@ struct Introduction {
   std::string failure;
   std::string settings;
   std::string node;
+  bool fabric = false;  // asked for where transport is "auto"
 };
 
 std::vector<std::string> exchange_all(const Config& config, const Exchange& exchange, const std::string& message) {
@@ -39,6 +40,7 @@ std::vector<Introduction> introduce(const Config& config, const std::string& fai
   out.put_text(failure);
   out.put_text(settings);
   out.put_text(node_identity());
+  out.put<uint8_t>(config.transport == "auto" && config.num_ranks > 1 && has_fabric() ? 1 : 0);
   std::vector<Introduction> all;
   for (const std::string& message : exchange_all(config, exchange, out.take())) {
     ByteReader in(message);
@@ -46,6 +48,7 @@ std::vector<Introduction> introduce(const Config& config, const std::string& fai
     peer.failure = in.get_text();
     peer.settings = in.get_text();
     peer.node = in.get_text();
+    peer.fabric = in.get<uint8_t>() != 0;
     all.push_back(std::move(peer));
   }
   return all;
@@ -72,6 +75,7 @@ bool is_loopback(const std::string& host) {
 // The transport that reaches each rank.
 std::vector<std::string> choose(const Config& config, const std::vector<Introduction>& all) {
   std::vector<std::string> chosen(all.size());
+  const bool fabric = std::all_of(all.begin(), all.end(), [](const Introduction& each) { return each.fabric; });
   for (size_t rank = 0; rank < all.size(); ++rank) {
     const bool same_node = all[rank].node == all[config.rank].node;
     if (rank == config.rank) {
@@ -84,7 +88,7 @@ std::vector<std::string> choose(const Config& config, const std::vector<Introduc
         throw ConfigError("transport \"shm\" cannot reach rank " + std::to_string(rank) + " on another node");
       }
     } else {
-      chosen[rank] = same_node ? "shm" : best_network_transport();
+      chosen[rank] = same_node ? "shm" : fabric ? "ofi" : "tcp";
     }
     if (chosen[rank] == "tcp" && !same_node && is_loopback(config.bind)) {
       throw ConfigError("rank " + std::to_string(rank) + " is on another host, but tcp listens on " + config.bind +
@@ -108,12 +112,16 @@ struct Opened {
   std::vector<std::string> addresses;
 };
 
-Opened open(const Config& config, const std::vector<std::string>& chosen, const std::shared_ptr<Arena>& arena) {
+Opened open(const Config& config, const Schema& schema, const std::vector<std::string>& chosen,
+            const std::shared_ptr<Arena>& arena) {
   Opened opened;
+  TransportConfig options{config.rank, config.num_ranks, config.bind};
+  options.fetch_gets = Sampler::most_gets(schema, config.num_ranks, config.draws);
+  options.fetch_bytes = Sampler::most_bytes(schema, config.num_ranks, config.draws);
   for (const std::string& name : std::set<std::string>(chosen.begin(), chosen.end())) {
     if (name == "self" || name == "unused") continue;
     opened.names.push_back(name);
-    opened.transports.push_back(make(name, {config.rank, config.num_ranks, config.bind}, arena));
+    opened.transports.push_back(make(name, options, arena));
     opened.addresses.push_back(opened.transports.back()->address());
   }
   return opened;
@@ -232,7 +240,7 @@ Group join(const Config& config, const Schema& schema, const std::shared_ptr<Are
   const std::string opening = outcome_of(
       [&] {
         group.reached_by = choose(config, everyone);
-        opened = open(config, group.reached_by, arena);
+        opened = open(config, schema, group.reached_by, arena);
       },
       error);
   std::string key = config.key;

@@ -65,11 +65,20 @@ Sampler::Sampler(const Schema& schema, const SamplerConfig& config, std::vector<
       metas_(config.draws),
       remote_heads_(peers_.size() * kHeadBytes) {
   picks_.reserve(config.draws);
-  gets_.reserve(std::max<size_t>(peers_.size(), size_t{config.draws} * (schema.size() + 1)));
+  gets_.reserve(most_gets(schema, peers_.size(), config.draws));
   lost_now_.reserve(peers_.size());
   for (const Peer& peer : peers_) {
     if (peer.base == nullptr) remote_ = peer.transport;
   }
+}
+
+size_t Sampler::most_gets(const Schema& schema, size_t num_peers, size_t draws) {
+  return std::max(num_peers, draws * (schema.size() + 1));
+}
+
+uint64_t Sampler::most_bytes(const Schema& schema, size_t num_peers, size_t draws) {
+  return std::max(num_peers * align_up(kHeadBytes, kAlignment),
+                  draws * std::max<uint64_t>(schema.stride(), align_up(kMaxVersions * sizeof(CellValue), kAlignment)));
 }
 
 void Sampler::forget(uint32_t rank) {

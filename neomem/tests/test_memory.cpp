@@ -70,6 +70,15 @@ std::string message_of(const std::function<void()>& function) {
   return "";
 }
 
+// Those of several processes, as far as this build has them.
+std::vector<std::string> network_transports() {
+  std::vector<std::string> names{"shm", "tcp"};
+  if (message_of([] { make_ofi_transport({}, std::make_shared<Arena>(ArenaShape::of(Schema({{"x", DType::uint8, {1}}}), 1, 1, 1), 0, 0)); }).find("is not in this build") == std::string::npos) {
+    names.push_back("ofi");
+  }
+  return names;
+}
+
 }  // namespace
 
 TEST_CASE("lockstep repeats bit for bit, whatever the timing and the transport") {
@@ -79,7 +88,7 @@ TEST_CASE("lockstep repeats bit for bit, whatever the timing and the transport")
     const uint64_t expected = hash_chain(options);
     options.jitter_us = 800;
     for (int run = 0; run < 2; ++run) CHECK(hash_chain(options) == expected);
-    for (const std::string transport : {"shm", "tcp"}) {
+    for (const std::string& transport : network_transports()) {
       options.transport = transport;
       for (int run = 0; run < 2; ++run) CHECK(hash_chain(options) == expected);
     }
@@ -240,7 +249,7 @@ TEST_CASE("a closed memory says so, also to those who wait") {
 
 TEST_CASE("lockstep names the peer that is silent or gone") {
   for (const std::string transport : {"local", "shm", "tcp"}) {
-      run_ranks(2, [&](uint32_t rank, ThreadExchange& exchange) {
+    run_ranks(2, [&](uint32_t rank, ThreadExchange& exchange) {
       Config config = small_config(rank, 2);
       config.transport = transport;
       config.deadline = Milliseconds(300);

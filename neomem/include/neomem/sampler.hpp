@@ -54,6 +54,9 @@ class Sampler {
   // Makes a wait for peers end with ClosedError. From any thread.
   void interrupt() { interrupted_.store(true, std::memory_order_relaxed); }
   void forget(uint32_t rank);
+  // Gets of one call, and their bytes with each rounded up to kAlignment, at most.
+  static size_t most_gets(const Schema& schema, size_t num_peers, size_t draws);
+  static uint64_t most_bytes(const Schema& schema, size_t num_peers, size_t draws);
   std::vector<uint32_t> lost() const;
 
  private:
