@@ -38,9 +38,9 @@ double quantile(std::vector<double> values, double q) {
 }
 
 // Times both in turn, so that both see the same machine.
-void compare(const std::string& measure, const std::string& variant, int operations,
-             const std::function<void()>& engine, const std::function<void()>& reference,
-             const std::function<void()>& before = [] {}) {
+void compare(
+    const std::string& measure, const std::string& variant, int operations, const std::function<void()>& engine,
+    const std::function<void()>& reference, const std::function<void()>& before = [] {}) {
   for (int block = 0; block < kBlocks; ++block) {
     std::vector<double> ours;
     std::vector<double> theirs;
@@ -114,9 +114,8 @@ class Reference {
  public:
   Reference(uint64_t records, size_t record_bytes, uint32_t rows)
       : records_(records), bytes_(record_bytes), rows_(rows) {
-    from_ = Mapping::anonymous(records * bytes_);
-    to_ = Mapping::anonymous(3 * rows * bytes_);
-    std::memset(from_.data(), 1, from_.size());
+    from_.assign(records * bytes_, std::byte{1});
+    to_.assign(size_t{3} * rows * bytes_, std::byte{1});
   }
   // Random records to consecutive rows.
   void gather() {
@@ -137,7 +136,7 @@ class Reference {
   size_t bytes_;
   uint32_t rows_;
   uint64_t turn_ = 0;
-  Mapping from_, to_;
+  std::vector<std::byte> from_, to_;  // ordinary memory
   std::mt19937_64 random_{1};
 };
 
@@ -184,8 +183,9 @@ void offer_rows(const std::string& variant, size_t record_bytes, uint64_t record
   const Rows minibatch(56, record_bytes);
   fill(memory, records, record_bytes);
   Reference reference(records, record_bytes, 14);
-  compare("offer", variant, operations, [&] { memory.offer_now(minibatch.batch, kPatience); },
-          [&] { reference.scatter(minibatch.bytes.data()); });
+  compare(
+      "offer", variant, operations, [&] { memory.offer_now(minibatch.batch, kPatience); },
+      [&] { reference.scatter(minibatch.bytes.data()); });
 }
 
 // The cost of a draw must not depend on how much is stored. Caches are emptied before each operation, as a training
@@ -200,8 +200,9 @@ void sample_by_size(uint64_t records, size_t record_bytes, int operations) {
   Memory memory(config, {});
   fill(memory, records, record_bytes);
   Reference reference(records, record_bytes, 7);
-  compare("size", std::to_string(records), operations, [&] { memory.sample(kPatience); },
-          [&] { reference.gather(); }, empty_caches);
+  compare(
+      "size", std::to_string(records), operations, [&] { memory.sample(kPatience); }, [&] { reference.gather(); },
+      empty_caches);
 }
 
 // A step of 25 ms in which the processor is free, as with an accelerator: what training waits, what the engine uses.
@@ -226,8 +227,8 @@ void train(const std::string& variant, size_t record_bytes, int steps) {
       const double wall = std::chrono::duration<double, std::micro>(Clock::now() - start).count();
       const double cpu = memory.stats(kPatience).at("engine_cpu_us") - cpu_before;
       if (rank == 0) {
-        std::printf("wait,%s,%d,%.3f,%.3f,%.3f\n", variant.c_str(), block, quantile(waits, 0.5),
-                    quantile(waits, 0.99), 25000.0);
+        std::printf("wait,%s,%d,%.3f,%.3f,%.3f\n", variant.c_str(), block, quantile(waits, 0.5), quantile(waits, 0.99),
+                    25000.0);
         std::printf("cpu,%s,%d,%.3f,%.3f,%.3f\n", variant.c_str(), block, cpu, cpu, wall);
         std::fflush(stdout);
       }
@@ -274,9 +275,8 @@ const Suite kSuites[] = {
 
 int main(int argc, char** argv) {
   for (const auto& suite : neomem::kSuites) {
-    if (argc > 1 && std::find_if(argv + 1, argv + argc, [&](const char* name) {
-                      return std::strcmp(name, suite.name) == 0;
-                    }) == argv + argc) {
+    if (argc > 1 && std::find_if(argv + 1, argv + argc,
+                                 [&](const char* name) { return std::strcmp(name, suite.name) == 0; }) == argv + argc) {
       continue;
     }
     try {

@@ -23,7 +23,9 @@ py::dtype numpy_dtype(DType dtype) {
   return py::dtype(std::string(dtype == DType::bfloat16 ? "uint16" : name_of(dtype)));
 }
 
-std::string text_of(const py::handle& object) { return py::str(object).cast<std::string>(); }
+std::string text_of(const py::handle& object) {
+  return py::str(object).cast<std::string>();
+}
 
 std::vector<py::ssize_t> shape_of(const Field& field, py::ssize_t rows) {
   std::vector<py::ssize_t> shape{rows};
@@ -74,9 +76,7 @@ class Sample {
   py::array ids() const { return array_of("uint64", rows_.ids, info_.rows); }
   py::array owners() const { return array_of("uint32", rows_.owners, info_.rows); }
   py::dict augmented_fields() const { return fields_of(augmented_, info_.minibatch_rows + info_.rows); }
-  py::array augmented_labels() const {
-    return array_of("int64", augmented_.labels, info_.minibatch_rows + info_.rows);
-  }
+  py::array augmented_labels() const { return array_of("int64", augmented_.labels, info_.minibatch_rows + info_.rows); }
   uint32_t rows() const { return info_.rows; }
   uint64_t population() const { return info_.population; }
   uint64_t round() const { return info_.round; }
@@ -138,8 +138,7 @@ class PyMemory {
     return core->prefetch(Milliseconds(timeout_ms));
   }
 
-  void assemble(const py::dict& fields, const py::object& labels, std::optional<uint64_t> ticket,
-                int64_t timeout_ms) {
+  void assemble(const py::dict& fields, const py::object& labels, std::optional<uint64_t> ticket, int64_t timeout_ms) {
     const auto core = this->core();
     Kept kept = gather(*core, fields, labels, py::none());
     drop_done(*core);
@@ -273,8 +272,7 @@ class PyMemory {
   }
 
   py::array dump(int64_t timeout_ms) const {
-    auto bytes = std::make_shared<Mapping>(
-        unlocked([&](Memory& core) { return core.dump(Milliseconds(timeout_ms)); }));
+    auto bytes = std::make_shared<Mapping>(unlocked([&](Memory& core) { return core.dump(Milliseconds(timeout_ms)); }));
     return view(py::dtype(std::string("uint8")), {static_cast<py::ssize_t>(bytes->size())}, bytes->data(), bytes);
   }
 
@@ -291,8 +289,8 @@ class PyMemory {
         if (py::isinstance<py::array>(items[rank])) {
           const auto size = static_cast<py::ssize_t>(py::len(items[rank]));
           arrays.push_back(checked(items[rank], "checkpoint", py::dtype(std::string("uint8")), {size}));
-          sources.back() = {"the given array", {static_cast<const std::byte*>(arrays.back().data()),
-                                                static_cast<size_t>(size)}};
+          sources.back() = {"the given array",
+                            {static_cast<const std::byte*>(arrays.back().data()), static_cast<size_t>(size)}};
         } else {
           sources.back().name = text_of(py::module_::import("os").attr("fspath")(items[rank]));
           mapped.emplace_back(sources.back().name);
@@ -429,8 +427,8 @@ PYBIND11_MODULE(_neomem, m) {
   m.attr("__version__") = NEOMEM_VERSION;
   py::register_exception_translator(&translate);
   m.def("shard_capacity", &shard_capacity, py::arg("budget"), py::arg("size"), py::arg("rank"));
-  m.def("class_quota", &class_quota, py::arg("budget"), py::arg("num_classes"), py::arg("position"),
-        py::arg("size"), py::arg("rank"));
+  m.def("class_quota", &class_quota, py::arg("budget"), py::arg("num_classes"), py::arg("position"), py::arg("size"),
+        py::arg("rank"));
 
   py::class_<Sample>(m, "Sample")
       .def_property_readonly("fields", &Sample::fields)
@@ -446,44 +444,44 @@ PYBIND11_MODULE(_neomem, m) {
 
   const auto timeout = py::arg("timeout_ms") = 60000;
   py::class_<PyMemory>(m, "Memory")
-      .def(py::init([](const py::dict& fields, uint64_t budget, uint32_t num_classes, uint32_t candidates,
-                       uint32_t representatives, uint32_t max_batch, const std::string& policy, bool fixed_classes,
-                       const std::string& mode, const std::string& scope, uint32_t delay, uint32_t depth,
-                       bool augmented, uint64_t seed, uint32_t rank, uint32_t size,
-                       const std::optional<py::function>& exchange, const std::string& transport,
-                       const std::string& bind, const std::optional<py::bytes>& key, int64_t deadline_ms,
-                       int64_t connect_timeout_ms) {
-             Config config;
-             config.fields = make_fields(fields);
-             config.budget = budget;
-             config.num_classes = num_classes;
-             config.candidates = candidates;
-             config.draws = representatives;
-             config.max_batch = max_batch;
-             config.policy = parse_policy(policy);
-             config.fixed_classes = fixed_classes;
-             config.mode = parse_mode(mode);
-             config.scope = parse_scope(scope);
-             config.delay = delay;
-             config.depth = depth;
-             config.augmented = augmented;
-             config.seed = seed;
-             config.rank = rank;
-             config.num_ranks = size;
-             config.transport = transport;
-             config.bind = bind;
-             config.key = key ? std::string(*key) : std::string();
-             config.deadline = Milliseconds(deadline_ms);
-             config.connect_timeout = Milliseconds(connect_timeout_ms);
-             return std::make_unique<PyMemory>(config, exchange);
-           }),
-           py::arg("fields"), py::kw_only(), py::arg("budget"), py::arg("num_classes"), py::arg("candidates") = 14,
-           py::arg("representatives") = 7, py::arg("max_batch") = 1024, py::arg("policy") = "class_quota",
-           py::arg("fixed_classes") = false, py::arg("mode") = "lockstep", py::arg("scope") = "global",
-           py::arg("delay") = 3, py::arg("depth") = 3, py::arg("augmented") = false, py::arg("seed") = 0,
-           py::arg("rank") = 0, py::arg("size") = 1, py::arg("exchange") = py::none(), py::arg("transport") = "auto",
-           py::arg("bind") = "127.0.0.1", py::arg("key") = py::none(), py::arg("deadline_ms") = 2000,
-           py::arg("connect_timeout_ms") = 30000)
+      .def(
+          py::init([](const py::dict& fields, uint64_t budget, uint32_t num_classes, uint32_t candidates,
+                      uint32_t representatives, uint32_t max_batch, const std::string& policy, bool fixed_classes,
+                      const std::string& mode, const std::string& scope, uint32_t delay, uint32_t depth, bool augmented,
+                      uint64_t seed, uint32_t rank, uint32_t size, const std::optional<py::function>& exchange,
+                      const std::string& transport, const std::string& bind, const std::optional<py::bytes>& key,
+                      int64_t deadline_ms, int64_t connect_timeout_ms) {
+            Config config;
+            config.fields = make_fields(fields);
+            config.budget = budget;
+            config.num_classes = num_classes;
+            config.candidates = candidates;
+            config.draws = representatives;
+            config.max_batch = max_batch;
+            config.policy = parse_policy(policy);
+            config.fixed_classes = fixed_classes;
+            config.mode = parse_mode(mode);
+            config.scope = parse_scope(scope);
+            config.delay = delay;
+            config.depth = depth;
+            config.augmented = augmented;
+            config.seed = seed;
+            config.rank = rank;
+            config.num_ranks = size;
+            config.transport = transport;
+            config.bind = bind;
+            config.key = key ? std::string(*key) : std::string();
+            config.deadline = Milliseconds(deadline_ms);
+            config.connect_timeout = Milliseconds(connect_timeout_ms);
+            return std::make_unique<PyMemory>(config, exchange);
+          }),
+          py::arg("fields"), py::kw_only(), py::arg("budget"), py::arg("num_classes"), py::arg("candidates") = 14,
+          py::arg("representatives") = 7, py::arg("max_batch") = 1024, py::arg("policy") = "class_quota",
+          py::arg("fixed_classes") = false, py::arg("mode") = "lockstep", py::arg("scope") = "global",
+          py::arg("delay") = 3, py::arg("depth") = 3, py::arg("augmented") = false, py::arg("seed") = 0,
+          py::arg("rank") = 0, py::arg("size") = 1, py::arg("exchange") = py::none(), py::arg("transport") = "auto",
+          py::arg("bind") = "127.0.0.1", py::arg("key") = py::none(), py::arg("deadline_ms") = 2000,
+          py::arg("connect_timeout_ms") = 30000)
       .def("offer", &PyMemory::offer, py::arg("batch"), py::arg("labels"), py::arg("ids") = py::none(),
            py::arg("wait") = false, timeout)
       .def("prefetch", &PyMemory::prefetch, timeout)
@@ -495,50 +493,54 @@ PYBIND11_MODULE(_neomem, m) {
       .def("plan", &PyMemory::plan, py::arg("labels"), timeout)
       .def("commit", &PyMemory::commit, py::arg("ids") = py::none(), timeout)
       .def("replace", &PyMemory::replace, py::arg("label"), py::arg("batch"), py::arg("ids") = py::none(), timeout)
-      .def("truncate",
-           [](const PyMemory& self, uint32_t keep, int64_t ms) {
-             self.unlocked([&](Memory& core) { core.truncate(keep, Milliseconds(ms)); });
-           },
-           py::arg("keep"), timeout)
+      .def(
+          "truncate",
+          [](const PyMemory& self, uint32_t keep, int64_t ms) {
+            self.unlocked([&](Memory& core) { core.truncate(keep, Milliseconds(ms)); });
+          },
+          py::arg("keep"), timeout)
       .def("flush", &PyMemory::flush, timeout)
       .def("slots", &PyMemory::slots, py::arg("field"))
       .def_property_readonly("arena", &PyMemory::arena)
       .def_property_readonly("staging", &PyMemory::staging)
-      .def("fill",
-           [](const PyMemory& self, int64_t ms) {
-             return self.unlocked([&](Memory& core) { return core.fill(Milliseconds(ms)); });
-           },
-           timeout)
-      .def("stats",
-           [](const PyMemory& self, int64_t ms) {
-             return self.unlocked([&](Memory& core) { return core.stats(Milliseconds(ms)); });
-           },
-           timeout)
-      .def("verify",
-           [](const PyMemory& self, int64_t ms) {
-             self.unlocked([&](Memory& core) { core.verify(Milliseconds(ms)); });
-           },
-           timeout)
-      .def("save",
-           [](const PyMemory& self, const py::object& path, bool incremental, int64_t ms) {
-             const std::string name = text_of(py::module_::import("os").attr("fspath")(path));
-             self.unlocked([&](Memory& core) { core.save(name, incremental, Milliseconds(ms)); });
-           },
-           py::arg("path"), py::arg("incremental") = false, timeout)
+      .def(
+          "fill",
+          [](const PyMemory& self, int64_t ms) {
+            return self.unlocked([&](Memory& core) { return core.fill(Milliseconds(ms)); });
+          },
+          timeout)
+      .def(
+          "stats",
+          [](const PyMemory& self, int64_t ms) {
+            return self.unlocked([&](Memory& core) { return core.stats(Milliseconds(ms)); });
+          },
+          timeout)
+      .def(
+          "verify",
+          [](const PyMemory& self, int64_t ms) { self.unlocked([&](Memory& core) { core.verify(Milliseconds(ms)); }); },
+          timeout)
+      .def(
+          "save",
+          [](const PyMemory& self, const py::object& path, bool incremental, int64_t ms) {
+            const std::string name = text_of(py::module_::import("os").attr("fspath")(path));
+            self.unlocked([&](Memory& core) { core.save(name, incremental, Milliseconds(ms)); });
+          },
+          py::arg("path"), py::arg("incremental") = false, timeout)
       .def("dump", &PyMemory::dump, timeout)
       .def("restore", &PyMemory::restore, py::arg("files"), py::arg("bases") = py::list(), timeout)
-      .def("forget",
-           [](const PyMemory& self, uint32_t rank, int64_t ms) {
-             self.unlocked([&](Memory& core) { core.forget(rank, Milliseconds(ms)); });
-           },
-           py::arg("rank"), timeout)
-      .def("round",
-           [](const PyMemory& self, int64_t ms) {
-             return self.unlocked([&](Memory& core) { return core.round(Milliseconds(ms)); });
-           },
-           timeout)
-      .def_property_readonly("capacity",
-                             [](const PyMemory& self) { return self.core()->arena()->shape().capacity; })
+      .def(
+          "forget",
+          [](const PyMemory& self, uint32_t rank, int64_t ms) {
+            self.unlocked([&](Memory& core) { core.forget(rank, Milliseconds(ms)); });
+          },
+          py::arg("rank"), timeout)
+      .def(
+          "round",
+          [](const PyMemory& self, int64_t ms) {
+            return self.unlocked([&](Memory& core) { return core.round(Milliseconds(ms)); });
+          },
+          timeout)
+      .def_property_readonly("capacity", [](const PyMemory& self) { return self.core()->arena()->shape().capacity; })
       .def_property_readonly("transports", [](const PyMemory& self) { return self.core()->reached_by(); })
       .def("close", &PyMemory::close)
       .def("__enter__", [](py::object self) { return self; })

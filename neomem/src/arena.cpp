@@ -95,21 +95,56 @@ void Arena::publish(uint64_t epoch, uint64_t count) {
 #endif
 }
 
-void copy_unchecked(void* to, const void* from, size_t bytes) {
 #if defined(__SANITIZE_THREAD__)
+
+void copy_unchecked(void* to, const void* from, size_t bytes) {
   auto* target = static_cast<uint8_t*>(to);
   const auto* source = static_cast<const uint8_t*>(from);
   for (size_t i = 0; i < bytes; ++i) {
     __atomic_store_n(target + i, __atomic_load_n(source + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
   }
-#else
-  std::memcpy(to, from, bytes);
-#endif
 }
 
-#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+void copy_into_slot(void* to, const void* from, size_t bytes) { copy_unchecked(to, from, bytes); }
+
+#elif defined(__SSE2__)
+
+namespace {
+
+constexpr size_t kLarge = size_t{32} << 10;
+constexpr size_t kAhead = 1024;
+
+// One line of the cache after the other, `Store` to memory: faster than the string instructions that memcpy uses for
+// large blocks, whose speed depends on the pages.
+template <void (*Store)(__m128i*, __m128i)>
+void copy_lines(void* to, const void* from, size_t bytes) {
+  auto* target = static_cast<__m128i*>(to);
+  const auto* source = static_cast<const __m128i*>(from);
+  for (size_t lines = bytes / kAlignment; lines > 0; --lines, target += 4, source += 4) {
+    _mm_prefetch(reinterpret_cast<const char*>(source) + kAhead, _MM_HINT_T0);
+    const __m128i a = _mm_loadu_si128(source);
+    const __m128i b = _mm_loadu_si128(source + 1);
+    const __m128i c = _mm_loadu_si128(source + 2);
+    const __m128i d = _mm_loadu_si128(source + 3);
+    Store(target, a);
+    Store(target + 1, b);
+    Store(target + 2, c);
+    Store(target + 3, d);
+  }
+  std::memcpy(target, source, bytes % kAlignment);
+}
+
+}  // namespace
+
+void copy_unchecked(void* to, const void* from, size_t bytes) {
+  if (bytes < kLarge) {
+    std::memcpy(to, from, bytes);
+  } else {
+    copy_lines<_mm_storeu_si128>(to, from, bytes);
+  }
+}
+
 void copy_into_slot(void* to, const void* from, size_t bytes) {
-  constexpr size_t kLarge = size_t{32} << 10;
   if (bytes < kLarge || reinterpret_cast<uintptr_t>(to) % kAlignment != 0) {
     copy_unchecked(to, from, bytes);
     return;
@@ -117,24 +152,15 @@ void copy_into_slot(void* to, const void* from, size_t bytes) {
   // Streaming stores are ordered with others by fences only: the round before is published before the first of them,
   // and all of them are there before this round is.
   _mm_sfence();
-  auto* target = static_cast<__m128i*>(to);
-  const auto* source = static_cast<const __m128i*>(from);
-  const size_t lines = bytes / kAlignment;
-  for (size_t line = 0; line < lines; ++line, target += 4, source += 4) {
-    const __m128i a = _mm_loadu_si128(source);
-    const __m128i b = _mm_loadu_si128(source + 1);
-    const __m128i c = _mm_loadu_si128(source + 2);
-    const __m128i d = _mm_loadu_si128(source + 3);
-    _mm_stream_si128(target, a);
-    _mm_stream_si128(target + 1, b);
-    _mm_stream_si128(target + 2, c);
-    _mm_stream_si128(target + 3, d);
-  }
+  copy_lines<_mm_stream_si128>(to, from, bytes);
   _mm_sfence();
-  std::memcpy(target, source, bytes % kAlignment);
 }
+
 #else
-void copy_into_slot(void* to, const void* from, size_t bytes) { copy_unchecked(to, from, bytes); }
+
+void copy_unchecked(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy_into_slot(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+
 #endif
 
 }  // namespace neomem

@@ -164,8 +164,8 @@ std::vector<Contact> exchange_contacts(const Config& config, const Opened& opene
   return all;
 }
 
-void connect_all(const Config& config, const Schema& schema, const Opened& opened,
-                 const std::vector<Contact>& contacts, Group& group) {
+void connect_all(const Config& config, const Schema& schema, const Opened& opened, const std::vector<Contact>& contacts,
+                 Group& group) {
   const Deadline deadline = deadline_in(config.connect_timeout);
   for (uint32_t rank = 0; rank < config.num_ranks; ++rank) {
     const std::string& name = group.reached_by[rank];
@@ -173,8 +173,8 @@ void connect_all(const Config& config, const Schema& schema, const Opened& opene
     if (found == opened.names.end()) continue;
     Peer peer;
     peer.rank = rank;
-    peer.shape = ArenaShape::of(schema, shard_capacity(config.budget, config.num_ranks, rank), config.candidates,
-                                config.delay);
+    peer.shape =
+        ArenaShape::of(schema, shard_capacity(config.budget, config.num_ranks, rank), config.candidates, config.delay);
     peer.transport = opened.transports[static_cast<size_t>(found - opened.names.begin())].get();
     peer.transport->connect(rank, contacts[rank].address(name), peer.shape, deadline);
     peer.base = peer.transport->map(rank);
@@ -214,7 +214,9 @@ void throw_first(const Failures& failures, const std::exception_ptr& own) {
 
 std::string describe_settings(const Config& config, const Schema& schema) {
   std::string text = "abi=" + std::to_string(kAbi) + " fields=" + schema.describe();
-  const auto add = [&](const char* name, uint64_t value) { text += std::string(" ") + name + "=" + std::to_string(value); };
+  const auto add = [&](const char* name, uint64_t value) {
+    text += std::string(" ") + name + "=" + std::to_string(value);
+  };
   add("size", config.num_ranks);
   add("budget", config.budget);
   add("num_classes", config.num_classes);
@@ -230,8 +232,8 @@ std::string describe_settings(const Config& config, const Schema& schema) {
   return text;
 }
 
-Group join(const Config& config, const Schema& schema, const std::shared_ptr<Arena>& arena,
-           const std::string& failure, const Exchange& exchange) {
+Group join(const Config& config, const Schema& schema, const std::shared_ptr<Arena>& arena, const std::string& failure,
+           const Exchange& exchange) {
   const auto everyone = introduce(config, failure, describe_settings(config, schema), exchange);
   check(everyone);
   Group group;
@@ -245,8 +247,7 @@ Group join(const Config& config, const Schema& schema, const std::shared_ptr<Are
       error);
   std::string key = config.key;
   if (key.empty() && config.rank == 0) key = random_bytes(kKeyBytes);
-  const auto contacts =
-      exchange_contacts(config, opened, opening, config.key.empty() ? key : std::string(), exchange);
+  const auto contacts = exchange_contacts(config, opened, opening, config.key.empty() ? key : std::string(), exchange);
   std::vector<std::string> failures;
   for (const Contact& contact : contacts) failures.push_back(contact.failure);
   throw_first(failures, error);
@@ -264,8 +265,8 @@ Group join(const Config& config, const Schema& schema, const std::shared_ptr<Are
   self.rank = config.rank;
   self.shape = arena->shape();
   self.base = arena->base();
-  const auto at = std::find_if(group.peers.begin(), group.peers.end(),
-                               [&](const Peer& peer) { return peer.rank > config.rank; });
+  const auto at =
+      std::find_if(group.peers.begin(), group.peers.end(), [&](const Peer& peer) { return peer.rank > config.rank; });
   group.peers.insert(at, self);
   group.transports = std::move(opened.transports);
   return group;

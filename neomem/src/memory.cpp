@@ -83,7 +83,9 @@ void Memory::offer_now(const BatchView& batch, Milliseconds timeout) {
   engine.offer_now(batch, deadline_in(timeout));
 }
 
-uint64_t Memory::prefetch(Milliseconds timeout) { return engine().prefetch(deadline_in(timeout)); }
+uint64_t Memory::prefetch(Milliseconds timeout) {
+  return engine().prefetch(deadline_in(timeout));
+}
 
 uint64_t Memory::assemble(uint64_t ticket, const BatchView& batch, Milliseconds timeout) {
   Engine& engine = this->engine();
@@ -96,11 +98,17 @@ bool Memory::take(uint64_t ticket, Milliseconds timeout, SampleInfo* out) {
   return engine().take(ticket, deadline_in(timeout), out);
 }
 
-SampleInfo Memory::sample(Milliseconds timeout) { return engine().sample(deadline_in(timeout)); }
+SampleInfo Memory::sample(Milliseconds timeout) {
+  return engine().sample(deadline_in(timeout));
+}
 
-bool Memory::done(uint64_t sequence) { return engine().done(sequence); }
+bool Memory::done(uint64_t sequence) {
+  return engine().done(sequence);
+}
 
-bool Memory::wait_idle(Milliseconds timeout) { return engine().wait_idle(deadline_in(timeout)); }
+bool Memory::wait_idle(Milliseconds timeout) {
+  return engine().wait_idle(deadline_in(timeout));
+}
 
 std::vector<Placement> Memory::plan(std::span<const int64_t> labels, Milliseconds timeout) {
   Engine& engine = this->engine();

@@ -83,7 +83,9 @@ void check(int result, const char* what) {
   throw Error(std::string("libfabric: ") + what + ": " + Library::get().strerror(-result));
 }
 
-bool is_fabric(const fi_info& info) { return names_one(kFabrics, info); }
+bool is_fabric(const fi_info& info) {
+  return names_one(kFabrics, info);
+}
 
 Info find_provider(const std::string& bind) {
   const Library& library = Library::get();
@@ -101,8 +103,8 @@ Info find_provider(const std::string& bind) {
       }
     }
   }
-  throw ConfigError("libfabric " + text_of(kBuilt) + " offers no provider of remote reads here, listening on \"" + bind +
-                    "\"; see what it has with fi_info (Debian: libfabric-bin)");
+  throw ConfigError("libfabric " + text_of(kBuilt) + " offers no provider of remote reads here, listening on \"" +
+                    bind + "\"; see what it has with fi_info (Debian: libfabric-bin)");
 }
 
 }  // namespace neomem::ofi

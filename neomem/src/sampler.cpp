@@ -215,9 +215,9 @@ void Sampler::run_gets(Deadline deadline) {
   std::sort(lost_now_.begin(), lost_now_.end());
   lost_now_.erase(std::unique(lost_now_.begin(), lost_now_.end()), lost_now_.end());
   if (config_.mode == Mode::lockstep) {
-    throw PeerLost("no answer from rank " + list(lost_now_) + " within " +
-                       std::to_string(config_.deadline.count()) + " ms",
-                   lost_now_);
+    throw PeerLost(
+        "no answer from rank " + list(lost_now_) + " within " + std::to_string(config_.deadline.count()) + " ms",
+        lost_now_);
   }
   for (const uint32_t rank : lost_now_) forget(rank);
 }
@@ -249,8 +249,8 @@ Sampler::Outcome Sampler::fetch(const SlabRows& out, Deadline deadline) {
     if (outcome != Outcome::done) return outcome;
     fail_if_interrupted();
     if (pending_ > 0 && Clock::now() >= deadline) {
-      throw Timeout("records changed faster than they could be read for " +
-                    std::to_string(config_.deadline.count()) + " ms; raise `delay`");
+      throw Timeout("records changed faster than they could be read for " + std::to_string(config_.deadline.count()) +
+                    " ms; raise `delay`");
     }
   }
   return Outcome::done;
@@ -269,8 +269,8 @@ void Sampler::load_versions(Deadline deadline) {
     if (peer.base != nullptr) {
       view(pick.peer).load_entry(pick.position, versions);
     } else {
-      gets_.push_back({peer.rank, peer.shape.entry_offset(pick.position),
-                       peer.shape.versions * sizeof(CellValue), versions});
+      gets_.push_back(
+          {peer.rank, peer.shape.entry_offset(pick.position), peer.shape.versions * sizeof(CellValue), versions});
     }
   }
   run_gets(deadline);

@@ -23,14 +23,10 @@ ArenaShape checked_shape(const Schema& schema, const ShardConfig& config) {
 
 }  // namespace
 
-Shard::Shard(const Schema& schema, const ShardConfig& config)
-    : Shard(schema, config, checked_shape(schema, config)) {}
+Shard::Shard(const Schema& schema, const ShardConfig& config) : Shard(schema, config, checked_shape(schema, config)) {}
 
 Shard::Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& shape)
-    : schema_(schema),
-      config_(config),
-      policy_(make_policy(config.policy)),
-      rows_(config.policy.candidates) {
+    : schema_(schema), config_(config), policy_(make_policy(config.policy)), rows_(config.policy.candidates) {
   arena_ = std::make_shared<Arena>(shape, config.policy.rank, config.fingerprint);
   plan_.reserve(config.policy.candidates);
   candidate_labels_.reserve(config.policy.candidates);

@@ -29,7 +29,9 @@ void register_events(int epoll, int operation, int fd, void* pointer, uint32_t e
   if (epoll_ctl(epoll, operation, fd, &event) != 0) throw_errno("epoll_ctl");
 }
 
-bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+bool would_block() {
+  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
 
 }  // namespace
 

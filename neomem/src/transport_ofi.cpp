@@ -55,8 +55,9 @@ class OfiTransport final : public Transport {
     size_t bytes = name.size();
     check(fi_getname(&endpoint_->fid, name.data(), &bytes), "fi_getname");
     ByteWriter out;
-    out.put(Region{fi_mr_key(region_.get()),
-                   (info_->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0 ? reinterpret_cast<uint64_t>(arena_->base()) : 0});
+    out.put(Region{fi_mr_key(region_.get()), (info_->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0
+                                                 ? reinterpret_cast<uint64_t>(arena_->base())
+                                                 : 0});
     out.put_text({name.data(), bytes});
     return out.take();
   }
@@ -138,8 +139,7 @@ void OfiTransport::open_endpoint() {
   check(fi_enable(endpoint), "fi_enable");
 }
 
-void OfiTransport::register_memory(const void* data, size_t bytes, uint64_t access, uint64_t key,
-                                   Owned<fid_mr>& out) {
+void OfiTransport::register_memory(const void* data, size_t bytes, uint64_t access, uint64_t key, Owned<fid_mr>& out) {
   fid_mr* region = nullptr;
   check(fi_mr_reg(domain_.get(), data, bytes, access, 0, key, 0, &region, nullptr), "fi_mr_reg");
   out.reset(region);
@@ -158,9 +158,9 @@ void OfiTransport::register_arena() {
 
 void OfiTransport::connect(uint32_t peer, const std::string& address, const ArenaShape& shape, Deadline deadline) {
   const auto refuse = [&](const std::string& why) {
-    throw PeerLost("rank " + std::to_string(peer) + " cannot be reached over ofi (" +
-                       info_->fabric_attr->prov_name + "): " + why,
-                   {peer});
+    throw PeerLost(
+        "rank " + std::to_string(peer) + " cannot be reached over ofi (" + info_->fabric_attr->prov_name + "): " + why,
+        {peer});
   };
   ByteReader in(address);
   PeerState state;
@@ -239,8 +239,8 @@ bool OfiTransport::post(Area& area, Read& read) {
   }
   read.fate = Fate::under_way;
   ++area.under_way;
-  const ssize_t result = fi_read(endpoint_.get(), read.at, read.get->bytes, fi_mr_desc(area_regions_[read.area].get()), peer.address,
-                                 peer.region.base + read.get->offset, peer.region.key, &read.context);
+  const ssize_t result = fi_read(endpoint_.get(), read.at, read.get->bytes, fi_mr_desc(area_regions_[read.area].get()),
+                                 peer.address, peer.region.base + read.get->offset, peer.region.key, &read.context);
   if (result == 0) return true;
   --area.under_way;
   read.fate = result == -FI_EAGAIN ? Fate::waiting : Fate::failed;
@@ -254,7 +254,8 @@ void OfiTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
   std::byte* at = area.memory.data();
   for (size_t i = 0; i < gets.size(); ++i) {
     Read& read = area.reads[i];
-    if (at + gets[i].bytes > area.memory.data() + area.memory.size()) throw Error("more bytes at once than were announced");
+    if (at + gets[i].bytes > area.memory.data() + area.memory.size())
+      throw Error("more bytes at once than were announced");
     read.get = &gets[i];
     read.at = at;
     read.area = static_cast<uint32_t>(&area - areas_.data());

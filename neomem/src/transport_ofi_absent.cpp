@@ -10,6 +10,8 @@ std::unique_ptr<Transport> make_ofi_transport(const TransportConfig&, std::share
       "(Debian: libfabric-dev), then build neomem again");
 }
 
-bool has_fabric() { return false; }
+bool has_fabric() {
+  return false;
+}
 
 }  // namespace neomem

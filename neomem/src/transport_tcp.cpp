@@ -106,8 +106,7 @@ class TcpTransport final : public Transport {
     const bool is_interface = !config_.bind.empty() && !hosts.empty();
     const Endpoint bound = resolve(is_interface ? hosts[0] : config_.bind, 0, true);
     listener_ = FileDescriptor(socket(bound.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!listener_ ||
-        bind(listener_.get(), reinterpret_cast<const sockaddr*>(&bound.address), bound.bytes) != 0 ||
+    if (!listener_ || bind(listener_.get(), reinterpret_cast<const sockaddr*>(&bound.address), bound.bytes) != 0 ||
         listen(listener_.get(), static_cast<int>(config_.num_ranks) + 64) != 0) {
       throw_errno("listening on " + config_.bind);
     }

@@ -13,7 +13,9 @@ namespace {
 constexpr Milliseconds kPatience{20000};
 constexpr size_t kRecord = 192;
 
-uint64_t mix(uint64_t hash, uint64_t value) { return (hash ^ value) * 0x100000001B3ULL; }
+uint64_t mix(uint64_t hash, uint64_t value) {
+  return (hash ^ value) * 0x100000001B3ULL;
+}
 
 struct RunOptions {
   std::string transport = "local";
@@ -73,7 +75,10 @@ std::string message_of(const std::function<void()>& function) {
 // Those of several processes, as far as this build has them.
 std::vector<std::string> network_transports() {
   std::vector<std::string> names{"shm", "tcp"};
-  if (message_of([] { make_ofi_transport({}, std::make_shared<Arena>(ArenaShape::of(Schema({{"x", DType::uint8, {1}}}), 1, 1, 1), 0, 0)); }).find("is not in this build") == std::string::npos) {
+  if (message_of([] {
+        make_ofi_transport({},
+                           std::make_shared<Arena>(ArenaShape::of(Schema({{"x", DType::uint8, {1}}}), 1, 1, 1), 0, 0));
+      }).find("is not in this build") == std::string::npos) {
     names.push_back("ofi");
   }
   return names;

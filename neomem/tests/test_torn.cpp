@@ -26,7 +26,9 @@ ShardConfig stress_config() {
   return config;
 }
 
-Schema stress_schema() { return Schema({{"x", DType::uint8, {kRecord}}}); }
+Schema stress_schema() {
+  return Schema({{"x", DType::uint8, {kRecord}}});
+}
 
 // Offers at full speed until told to stop.
 class Owner {

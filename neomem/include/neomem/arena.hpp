@@ -40,9 +40,9 @@ struct ArenaHeader {
   uint32_t rank;
   uint64_t fingerprint;
   uint64_t bytes;
-  alignas(64) std::atomic<uint64_t> epoch;  // last published round
-  std::atomic<uint32_t> tick;               // its low bits: waiters' futex
-  std::atomic<uint32_t> closed;             // the owner left in order
+  alignas(64) std::atomic<uint64_t> epoch;                // last published round
+  std::atomic<uint32_t> tick;                             // its low bits: waiters' futex
+  std::atomic<uint32_t> closed;                           // the owner left in order
   alignas(64) std::atomic<uint64_t> counts[kCountsRing];  // [epoch % ring]: CountEntry
 };
 
@@ -110,9 +110,7 @@ class Arena {
   const std::byte* base() const { return mapping_.data(); }
   ArenaView view() const { return {base(), shape_}; }
   std::byte* slot(uint64_t slot) { return mapping_.data() + shape_.slot_offset(slot); }
-  Cell* entry(uint64_t position) {
-    return reinterpret_cast<Cell*>(mapping_.data() + shape_.entry_offset(position));
-  }
+  Cell* entry(uint64_t position) { return reinterpret_cast<Cell*>(mapping_.data() + shape_.entry_offset(position)); }
   // Makes everything written so far visible as `epoch` and wakes who waits for it.
   void publish(uint64_t epoch, uint64_t count);
   void mark_closed();

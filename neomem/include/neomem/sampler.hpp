@@ -31,8 +31,8 @@ struct SamplerConfig {
 struct Peer {
   uint32_t rank = 0;
   ArenaShape shape;
-  Transport* transport = nullptr;    // null for the own arena
-  const std::byte* base = nullptr;   // null where the arena cannot be mapped
+  Transport* transport = nullptr;   // null for the own arena
+  const std::byte* base = nullptr;  // null where the arena cannot be mapped
   bool lost = false;
 };
 
@@ -101,9 +101,9 @@ class Sampler {
   DistinctDraw draws_;
   std::vector<Head> heads_;
   std::vector<Pick> picks_;
-  size_t pending_ = 0;                 // picks_[0, pending_) are still to be fetched
-  std::vector<CellValue> versions_;    // [draws, kMaxVersions]
-  std::vector<RecordMeta> metas_;      // [draws]
+  size_t pending_ = 0;               // picks_[0, pending_) are still to be fetched
+  std::vector<CellValue> versions_;  // [draws, kMaxVersions]
+  std::vector<RecordMeta> metas_;    // [draws]
   std::vector<std::byte> remote_heads_;
   std::vector<Get> gets_;
   std::vector<uint32_t> lost_now_;
