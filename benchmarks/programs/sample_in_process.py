@@ -35,7 +35,7 @@ def neomem_way(data: np.ndarray) -> Callable[[], object]:
 
 
 def cpprb_way(data: np.ndarray) -> Callable[[], object]:
-    """cpprb's uniform buffer."""
+    """Uniform buffer of cpprb."""
     import cpprb
 
     buffer = cpprb.ReplayBuffer(len(data), {"x": {"shape": data.shape[1:], "dtype": data.dtype}})
@@ -47,10 +47,9 @@ def cpprb_way(data: np.ndarray) -> Callable[[], object]:
 def torchrl_way(data: np.ndarray) -> Callable[[], object]:
     """TorchRL's replay buffer over contiguous storage."""
     import torch
+    from tensordict import TensorDict
     from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
     from torchrl.data.replay_buffers.samplers import SamplerWithoutReplacement
-
-    from tensordict import TensorDict
 
     buffer = TensorDictReplayBuffer(
         storage=LazyTensorStorage(len(data)), sampler=SamplerWithoutReplacement(), batch_size=DRAWS
@@ -104,7 +103,7 @@ def mammoth_way(data: np.ndarray) -> Callable[[], object]:
 
     def draw() -> object:
         choice = np.random.choice(len(examples), size=DRAWS, replace=False)
-        return torch.stack([row for row in examples[torch.from_numpy(choice)]])
+        return torch.stack(list(examples[torch.from_numpy(choice)]))
 
     return draw
 

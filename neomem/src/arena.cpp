@@ -105,7 +105,9 @@ void copy_unchecked(void* to, const void* from, size_t bytes) {
   }
 }
 
-void copy_into_slot(void* to, const void* from, size_t bytes) { copy_unchecked(to, from, bytes); }
+void copy_into_slot(void* to, const void* from, size_t bytes) {
+  copy_unchecked(to, from, bytes);
+}
 
 #elif defined(__SSE2__)
 
@@ -158,8 +160,12 @@ void copy_into_slot(void* to, const void* from, size_t bytes) {
 
 #else
 
-void copy_unchecked(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-void copy_into_slot(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy_unchecked(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+}
+void copy_into_slot(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+}
 
 #endif
 

@@ -16,7 +16,7 @@ constexpr uint32_t kDraws = 7;
 
 uint64_t wanted_fetches() {
   const char* text = std::getenv("NEOMEM_TORN_FETCHES");
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : 300'000;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 10'000'000;
 }
 
 ShardConfig stress_config() {
