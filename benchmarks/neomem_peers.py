@@ -67,7 +67,7 @@ def _row(way: str, case: tuple[str, str, int]) -> dict[str, object]:
 def _run(way: str, case: tuple[str, str, int]) -> list[tuple[float, float]]:
     command = [_interpreter(way), PROGRAM, way, *map(str, case)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
-    blocks = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+    blocks = [tuple(map(float, line.split())) for line in done.stdout.splitlines() if line[:1].isdigit()]
     return [(operation, gather) for operation, gather in blocks]
 
 

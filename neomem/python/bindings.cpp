@@ -322,6 +322,11 @@ class PyMemory {
     return core_;
   }
 
+  void drain(int64_t timeout_ms) {
+    unlocked([&](Memory& core) { core.drain(Milliseconds(timeout_ms)); });
+    close();
+  }
+
   void close() {
     std::shared_ptr<Memory> core = std::move(core_);
     core_.reset();
@@ -542,6 +547,7 @@ PYBIND11_MODULE(_neomem, m) {
           timeout)
       .def_property_readonly("capacity", [](const PyMemory& self) { return self.core()->arena()->shape().capacity; })
       .def_property_readonly("transports", [](const PyMemory& self) { return self.core()->reached_by(); })
+      .def("drain", &PyMemory::drain, timeout)
       .def("close", &PyMemory::close)
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PyMemory& self, const py::args&) { self.close(); });

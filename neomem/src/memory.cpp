@@ -192,6 +192,19 @@ uint64_t Memory::round(Milliseconds timeout) {
   return out;
 }
 
+void Memory::drain(Milliseconds timeout) {
+  Engine& engine = this->engine();
+  const Deadline deadline = deadline_in(timeout);
+  if (!engine.wait_idle(deadline)) throw Timeout("the engine was still busy");
+  arena()->mark_closed();  // no further rounds: who waits for one need not
+  std::vector<uint32_t> open;
+  engine.call([&] { open = sampler_->await_closed(deadline); }, deadline);
+  if (!open.empty()) {
+    throw Timeout("ranks " + list_of(open) + " did not end within " + std::to_string(timeout.count()) + " ms");
+  }
+  close();
+}
+
 void Memory::close() {
   if (mark_.forked() || !engine_) return;
   engine_->stop();

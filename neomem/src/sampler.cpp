@@ -32,12 +32,6 @@ std::optional<uint32_t> remote_count(const std::byte* head, uint64_t round) {
   return CountEntry::unpack(read_at<uint64_t>(head, entry), round);
 }
 
-std::string list(const std::vector<uint32_t>& ranks) {
-  std::string text;
-  for (const uint32_t rank : ranks) text += (text.empty() ? "" : ", ") + std::to_string(rank);
-  return text;
-}
-
 }  // namespace
 
 Mode parse_mode(std::string_view name) {
@@ -194,6 +188,31 @@ void Sampler::await_round(size_t peer, uint64_t round, Deadline deadline) {
   }
 }
 
+bool Sampler::is_closed(size_t peer, Deadline deadline) {
+  const Peer& other = peers_[peer];
+  if (other.lost || other.transport == nullptr) return true;
+  if (other.base != nullptr) {
+    return view(peer).header().closed.load(std::memory_order_acquire) != 0 || !other.transport->alive(other.rank);
+  }
+  uint32_t closed = 0;
+  const Get get{other.rank, offsetof(ArenaHeader, closed), sizeof closed, &closed};
+  lost_now_.clear();
+  other.transport->get({&get, 1}, deadline, lost_now_);
+  return closed != 0 || !lost_now_.empty();
+}
+
+std::vector<uint32_t> Sampler::await_closed(Deadline deadline) {
+  std::vector<uint32_t> open;
+  do {
+    open.clear();
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      if (!is_closed(i, deadline)) open.push_back(peers_[i].rank);
+    }
+    if (!open.empty()) std::this_thread::sleep_for(kLongestPoll);
+  } while (!open.empty() && Clock::now() < deadline);
+  return open;
+}
+
 void Sampler::read_remote_heads(Deadline deadline) {
   gets_.clear();
   for (size_t i = 0; i < peers_.size(); ++i) {
@@ -216,7 +235,7 @@ void Sampler::run_gets(Deadline deadline) {
   lost_now_.erase(std::unique(lost_now_.begin(), lost_now_.end()), lost_now_.end());
   if (config_.mode == Mode::lockstep) {
     throw PeerLost(
-        "no answer from rank " + list(lost_now_) + " within " + std::to_string(config_.deadline.count()) + " ms",
+        "no answer from rank " + list_of(lost_now_) + " within " + std::to_string(config_.deadline.count()) + " ms",
         lost_now_);
   }
   for (const uint32_t rank : lost_now_) forget(rank);

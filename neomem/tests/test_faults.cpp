@@ -114,6 +114,29 @@ TEST_CASE("a call ends with its timeout while the engine waits for a silent peer
   });
 }
 
+TEST_CASE("a drain serves the others to their end") {
+  for (const std::string transport : {"local", "shm", "tcp"}) {
+    run_ranks(3, [&](uint32_t rank, ThreadExchange& exchange) {
+      Config config = small_config(rank, 3);
+      config.transport = transport;
+      config.deadline = kPatience;
+      Memory memory(config, exchange.of(rank));
+      TestBatch batch(16, 192);
+      batch.fill(rank * 1000, [](size_t i) { return static_cast<int64_t>(i % 10); });
+      memory.offer(batch.view(), kPatience);
+      const uint64_t ticket = memory.prefetch(kPatience);
+      SampleInfo info;
+      EXPECT(memory.take(ticket, kPatience, &info));
+      if (rank == 0) EXPECT_THROWS(memory.drain(Milliseconds(50)), Timeout);
+      exchange.wait();
+      if (rank != 0) std::this_thread::sleep_for(Milliseconds(100 * rank));
+      for (int draw = 0; rank != 0 && draw < 20; ++draw) EXPECT(memory.sample(kPatience).rows == 7);
+      memory.drain(kPatience);
+      EXPECT_THROWS(memory.sample(kPatience), ClosedError);
+    });
+  }
+}
+
 TEST_CASE("options that only one rank got wrong stop all ranks") {
   run_ranks(2, [&](uint32_t rank, ThreadExchange& exchange) {
     Config config = small_config(rank, 2);

@@ -54,6 +54,8 @@ class Sampler {
   // Makes a wait for peers end with ClosedError. From any thread.
   void interrupt() { interrupted_.store(true, std::memory_order_relaxed); }
   void forget(uint32_t rank);
+  // Returns once all peers have closed or are gone; those that have not by the deadline.
+  std::vector<uint32_t> await_closed(Deadline deadline);
   // Gets of one call, and their bytes with each rounded up to kAlignment, at most.
   static size_t most_gets(const Schema& schema, size_t num_peers, size_t draws);
   static uint64_t most_bytes(const Schema& schema, size_t num_peers, size_t draws);
@@ -88,6 +90,7 @@ class Sampler {
   Outcome settle(const SlabRows& out);
   void run_gets(Deadline deadline);
   void lose(size_t peer);
+  bool is_closed(size_t peer, Deadline deadline);
   ArenaView view(size_t peer) const { return {peers_[peer].base, peers_[peer].shape}; }
 
   const Schema& schema_;

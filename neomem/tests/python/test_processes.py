@@ -164,7 +164,7 @@ def work_until_killed(rank, size, exchange, folder):
 
 
 def test_an_owner_killed_at_any_instant_leaves_whole_records(ranks, tmp_path):
-    for trial in range(int(os.environ.get("NEOMEM_KILLS", "5"))):
+    for trial in range(int(os.environ.get("NEOMEM_KILLS", "3"))):
         folder = tmp_path / str(trial)
         folder.mkdir()
         group = ranks(work_until_killed, 2, str(folder))
@@ -173,7 +173,7 @@ def test_an_owner_killed_at_any_instant_leaves_whole_records(ranks, tmp_path):
         assert group.join(only={0})[0] > 0
         killer.join()
         if (folder / "shard").exists():
-            with make(1, 2, lambda message: [message, message], scope="local") as memory:
+            with make(1, 2, lambda message: [message, message], scope="local", key=b"k") as memory:
                 memory.restore([folder / "shard", folder / "shard"])
                 memory.verify()
 
