@@ -116,10 +116,10 @@ namespace {
 constexpr size_t kLarge = size_t{32} << 10;
 constexpr size_t kAhead = 1024;
 
-// One line of the cache after the other, `Store` to memory: faster than the string instructions that memcpy uses for
+// One line of the cache after the other, by `store`: faster than the string instructions that memcpy uses for
 // large blocks, whose speed depends on the pages.
-template <void (*Store)(__m128i*, __m128i)>
-void copy_lines(void* to, const void* from, size_t bytes) {
+template <class Store>
+void copy_lines(void* to, const void* from, size_t bytes, Store store) {
   auto* target = static_cast<__m128i*>(to);
   const auto* source = static_cast<const __m128i*>(from);
   for (size_t lines = bytes / kAlignment; lines > 0; --lines, target += 4, source += 4) {
@@ -128,10 +128,10 @@ void copy_lines(void* to, const void* from, size_t bytes) {
     const __m128i b = _mm_loadu_si128(source + 1);
     const __m128i c = _mm_loadu_si128(source + 2);
     const __m128i d = _mm_loadu_si128(source + 3);
-    Store(target, a);
-    Store(target + 1, b);
-    Store(target + 2, c);
-    Store(target + 3, d);
+    store(target, a);
+    store(target + 1, b);
+    store(target + 2, c);
+    store(target + 3, d);
   }
   std::memcpy(target, source, bytes % kAlignment);
 }
@@ -142,7 +142,7 @@ void copy_unchecked(void* to, const void* from, size_t bytes) {
   if (bytes < kLarge) {
     std::memcpy(to, from, bytes);
   } else {
-    copy_lines<_mm_storeu_si128>(to, from, bytes);
+    copy_lines(to, from, bytes, [](__m128i* at, __m128i line) { _mm_storeu_si128(at, line); });
   }
 }
 
@@ -154,7 +154,7 @@ void copy_into_slot(void* to, const void* from, size_t bytes) {
   // Streaming stores are ordered with others by fences only: the round before is published before the first of them,
   // and all of them are there before this round is.
   _mm_sfence();
-  copy_lines<_mm_stream_si128>(to, from, bytes);
+  copy_lines(to, from, bytes, [](__m128i* at, __m128i line) { _mm_stream_si128(at, line); });
   _mm_sfence();
 }
 

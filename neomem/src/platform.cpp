@@ -79,15 +79,15 @@ Mapping Mapping::of_file(int fd, size_t bytes, bool writable) {
 
 Mapping Mapping::anonymous(size_t bytes) {
   // Huge pages need their own alignment: the mapping begins at one of them.
-  const size_t reserved = bytes + kHugePage;
+  const size_t reserved = (bytes + kPage - 1) / kPage * kPage + kHugePage;
   void* data = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) throw_errno("mapping " + std::to_string(bytes) + " bytes");
-  const auto begin = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
-  const uintptr_t end = (aligned + bytes + kPage - 1) / kPage * kPage;
-  if (aligned > begin) munmap(data, aligned - begin);
-  if (begin + reserved > end) munmap(reinterpret_cast<void*>(end), begin + reserved - end);
-  Mapping mapping(reinterpret_cast<std::byte*>(aligned), end - aligned);
+  auto* begin = static_cast<std::byte*>(data);
+  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  const size_t kept = (bytes + kPage - 1) / kPage * kPage;
+  if (before > 0) munmap(begin, before);
+  if (before + kept < reserved) munmap(begin + before + kept, reserved - before - kept);
+  Mapping mapping(begin + before, kept);
   madvise(mapping.data_, mapping.bytes_, MADV_HUGEPAGE);  // a wish, which kernels may not grant
   if (madvise(mapping.data_, mapping.bytes_, MADV_WIPEONFORK) != 0 || !populate(mapping.data_, mapping.bytes_)) {
     throw_errno("reserving " + std::to_string(bytes) + " bytes");
