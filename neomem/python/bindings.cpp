@@ -64,8 +64,8 @@ py::array view(const py::dtype& dtype, const std::vector<py::ssize_t>& shape, co
 
 class Sample {
  public:
-  Sample(const Schema& schema, const SlabRing& slabs, const SampleInfo& info)
-      : schema_(schema), memory_(slabs.memory()), info_(info) {
+  Sample(std::shared_ptr<const Schema> schema, const SlabRing& slabs, const SampleInfo& info)
+      : schema_(std::move(schema)), memory_(slabs.memory()), info_(info) {
     const auto slab = static_cast<uint32_t>(info.ticket % slabs.depth());
     rows_ = slabs.rows(slab, slabs.lead());
     augmented_ = slabs.rows(slab, slabs.lead() - info.minibatch_rows);
@@ -87,8 +87,8 @@ class Sample {
  private:
   py::dict fields_of(const SlabRows& rows, py::ssize_t count) const {
     py::dict out;
-    for (size_t i = 0; i < schema_.size(); ++i) {
-      const Field& field = schema_[i];
+    for (size_t i = 0; i < schema_->size(); ++i) {
+      const Field& field = (*schema_)[i];
       out[py::str(field.name)] = view(numpy_dtype(field.dtype), shape_of(field, count), rows.fields[i], memory_);
     }
     return out;
@@ -97,7 +97,7 @@ class Sample {
     return view(py::dtype(std::string(dtype)), {count}, data, memory_);
   }
 
-  Schema schema_;
+  std::shared_ptr<const Schema> schema_;
   std::shared_ptr<Mapping> memory_;
   SampleInfo info_;
   SlabRows rows_, augmented_;
@@ -114,6 +114,7 @@ class PyMemory {
     for (const Field& field : config.fields) dtypes_.push_back(numpy_dtype(field.dtype));
     const py::gil_scoped_release release;
     core_ = std::make_shared<Memory>(config, call);
+    schema_ = std::make_shared<const Schema>(core_->schema());
   }
 
   void offer(const py::dict& fields, const py::object& labels, const py::object& ids, bool wait, int64_t timeout_ms) {
@@ -170,7 +171,7 @@ class PyMemory {
         throw Timeout("no representatives within " + std::to_string(timeout_ms) + " ms");
       }
     }
-    return {core->schema(), core->slabs(), info};
+    return {schema_, core->slabs(), info};
   }
 
   Sample sample(int64_t timeout_ms) {
@@ -181,13 +182,13 @@ class PyMemory {
       info = core->sample(Milliseconds(timeout_ms));
     }
     next_ = std::max(next_, info.ticket + 1);
-    return {core->schema(), core->slabs(), info};
+    return {schema_, core->slabs(), info};
   }
 
   Sample step(const py::dict& fields, const py::object& labels, const py::object& ids, int64_t timeout_ms) {
     const auto core = this->core();
     const bool first = core->next_ticket() == next_;
-    Sample out = first ? Sample(core->schema(), core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
+    Sample out = first ? Sample(schema_, core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
     offer(fields, labels, ids, false, timeout_ms);
     prefetch(timeout_ms);
     return out;
@@ -381,6 +382,7 @@ class PyMemory {
   }
 
   std::shared_ptr<Memory> core_;
+  std::shared_ptr<const Schema> schema_;
   std::vector<py::dtype> dtypes_;
   std::deque<Kept> kept_;
   uint64_t next_ = 0;  // ticket that `take` takes

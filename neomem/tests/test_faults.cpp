@@ -1,5 +1,6 @@
 // What goes wrong, and that it ends with an error in time.
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -178,6 +179,48 @@ TEST_CASE("a silent peer does not take healthy ones along") {
     CHECK(Clock::now() - start < Milliseconds(1400));
     CHECK(lost == std::vector<uint32_t>{2});
     CHECK(whole(&to[1000], 1000, 7));
+  }
+}
+
+TEST_CASE("what a slow network delivers late and in small pieces is read whole") {
+  const Served served;
+  const auto port = static_cast<uint16_t>(std::stoi(served.address));
+  // Passes bytes on, at most one packet at a time, some of them late: as with loss and delay on the way.
+  const ScriptedPeer relay([port](FileDescriptor& near, int) {
+    FileDescriptor far(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(far.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return;
+    std::mt19937 random(1);
+    std::array<char, 1400> packet{};
+    while (true) {
+      std::array<pollfd, 2> pollers{pollfd{near.get(), POLLIN, 0}, pollfd{far.get(), POLLIN, 0}};
+      if (poll(pollers.data(), pollers.size(), 5000) <= 0) return;
+      const bool outward = pollers[0].revents != 0;
+      const ssize_t got = recv((outward ? near : far).get(), packet.data(), 1 + random() % packet.size(), 0);
+      if (got <= 0) return;
+      if (random() % 20 == 0) std::this_thread::sleep_for(Milliseconds(random() % 4));
+      send_all((outward ? far : near).get(), packet.data(), static_cast<size_t>(got), deadline_in(kPatience));
+    }
+  });
+  {
+    const auto reader = make_tcp_transport({1, 4, "127.0.0.1"}, std::make_shared<Arena>(served.arena->shape(), 1, 0));
+    reader->address();
+    reader->start(kKey);
+    reader->connect(0, relay.address(), served.arena->shape(), deadline_in(kPatience));
+    std::vector<std::byte> to(90 * 1000);
+    std::vector<Get> gets;
+    for (uint64_t slot = 0; slot < 90; ++slot) {
+      gets.push_back({0, served.arena->shape().slot_offset(slot), 1000, &to[slot * 1000]});
+    }
+    for (int trial = 0; trial < 3; ++trial) {
+      std::vector<uint32_t> lost;
+      reader->get(gets, deadline_in(kPatience), lost);
+      REQUIRE(lost.empty());
+      for (uint64_t slot = 0; slot < 90; ++slot) REQUIRE(whole(&to[slot * 1000], 1000, slot));
+    }
   }
 }
 

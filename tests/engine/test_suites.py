@@ -19,7 +19,7 @@ def run(*command: str | Path, cwd: Path = ENGINE) -> str:
     """Output of a command, which becomes the failure's message if it fails."""
     done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 @pytest.mark.slow
