@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those named, and keep their tables under benchmarks/results/.
+"""Run all benchmarks, or those named, and keep their tables and plots under benchmarks/results/.
 
 python benchmarks/run.py [NAME ...]
 """
@@ -22,8 +22,14 @@ def names() -> list[str]:
     return sorted(path.stem for path in HERE.glob("*.py") if path.stem != "run")
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """The table as GitHub shows it."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.fillna("").astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
 def main() -> None:
-    """Measure, print and write one CSV per benchmark."""
+    """Measure, print and write one CSV, one Markdown table and, where there is one, a plot per benchmark."""
     chosen = sys.argv[1:] or names()
     unknown = sorted(set(chosen) - set(names()))
     if unknown:
@@ -35,6 +41,9 @@ def main() -> None:
         print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}")
         table: pd.DataFrame = module.measure()
         table.to_csv(RESULTS / f"{name}.csv", index=False)
+        (RESULTS / f"{name}.md").write_text(f"Load {os.getloadavg()[0]:.1f}.\n\n{markdown(table)}\n")
+        if hasattr(module, "plot"):
+            module.plot(table, RESULTS / f"{name}.svg")
         print(table.to_string(index=False))
 
 

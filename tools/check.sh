@@ -27,6 +27,7 @@ gate "snakefmt" snakefmt --check Snakefile workflow
 gate "snakemake --lint" snakemake --lint
 gate "codespell" codespell
 gate "shellcheck" shellcheck "${shell_scripts[@]}"
+gate "neomem C++" tools/neomem_check.sh
 
 if [[ ${#failed[@]} -gt 0 ]]; then
   echo "check: ${#failed[@]} failed: ${failed[*]}"

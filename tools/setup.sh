@@ -65,7 +65,11 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
 system_packages() {
   local -a missing
   mapfile -t missing < <(missing_packages)
-  [[ $(id -u) != 0 ]] || command -v shellcheck >/dev/null || missing+=(shellcheck) # `make check` alone needs it
+  # Needed by tests and checks alone, so nobody is stopped for them.
+  if [[ $(id -u) == 0 ]]; then
+    command -v shellcheck >/dev/null || missing+=(shellcheck)
+    [[ -d /usr/include/catch2 ]] || missing+=(catch2)
+  fi
   [[ ${#missing[@]} -gt 0 ]] || return 0
   local install="apt-get install -y --no-install-recommends ${missing[*]}"
   if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then

@@ -23,7 +23,9 @@ py::dtype numpy_dtype(DType dtype) {
   return py::dtype(std::string(dtype == DType::bfloat16 ? "uint16" : name_of(dtype)));
 }
 
-std::string text_of(const py::handle& object) { return py::str(object).cast<std::string>(); }
+std::string text_of(const py::handle& object) {
+  return py::str(object).cast<std::string>();
+}
 
 std::vector<py::ssize_t> shape_of(const Field& field, py::ssize_t rows) {
   std::vector<py::ssize_t> shape{rows};
@@ -62,8 +64,8 @@ py::array view(const py::dtype& dtype, const std::vector<py::ssize_t>& shape, co
 
 class Sample {
  public:
-  Sample(const Schema& schema, const SlabRing& slabs, const SampleInfo& info)
-      : schema_(schema), memory_(slabs.memory()), info_(info) {
+  Sample(std::shared_ptr<const Schema> schema, const SlabRing& slabs, const SampleInfo& info)
+      : schema_(std::move(schema)), memory_(slabs.memory()), info_(info) {
     const auto slab = static_cast<uint32_t>(info.ticket % slabs.depth());
     rows_ = slabs.rows(slab, slabs.lead());
     augmented_ = slabs.rows(slab, slabs.lead() - info.minibatch_rows);
@@ -74,9 +76,7 @@ class Sample {
   py::array ids() const { return array_of("uint64", rows_.ids, info_.rows); }
   py::array owners() const { return array_of("uint32", rows_.owners, info_.rows); }
   py::dict augmented_fields() const { return fields_of(augmented_, info_.minibatch_rows + info_.rows); }
-  py::array augmented_labels() const {
-    return array_of("int64", augmented_.labels, info_.minibatch_rows + info_.rows);
-  }
+  py::array augmented_labels() const { return array_of("int64", augmented_.labels, info_.minibatch_rows + info_.rows); }
   uint32_t rows() const { return info_.rows; }
   uint64_t population() const { return info_.population; }
   uint64_t round() const { return info_.round; }
@@ -87,8 +87,8 @@ class Sample {
  private:
   py::dict fields_of(const SlabRows& rows, py::ssize_t count) const {
     py::dict out;
-    for (size_t i = 0; i < schema_.size(); ++i) {
-      const Field& field = schema_[i];
+    for (size_t i = 0; i < schema_->size(); ++i) {
+      const Field& field = (*schema_)[i];
       out[py::str(field.name)] = view(numpy_dtype(field.dtype), shape_of(field, count), rows.fields[i], memory_);
     }
     return out;
@@ -97,7 +97,7 @@ class Sample {
     return view(py::dtype(std::string(dtype)), {count}, data, memory_);
   }
 
-  Schema schema_;
+  std::shared_ptr<const Schema> schema_;
   std::shared_ptr<Mapping> memory_;
   SampleInfo info_;
   SlabRows rows_, augmented_;
@@ -114,6 +114,7 @@ class PyMemory {
     for (const Field& field : config.fields) dtypes_.push_back(numpy_dtype(field.dtype));
     const py::gil_scoped_release release;
     core_ = std::make_shared<Memory>(config, call);
+    schema_ = std::make_shared<const Schema>(core_->schema());
   }
 
   void offer(const py::dict& fields, const py::object& labels, const py::object& ids, bool wait, int64_t timeout_ms) {
@@ -138,8 +139,7 @@ class PyMemory {
     return core->prefetch(Milliseconds(timeout_ms), representatives);
   }
 
-  void assemble(const py::dict& fields, const py::object& labels, std::optional<uint64_t> ticket,
-                int64_t timeout_ms) {
+  void assemble(const py::dict& fields, const py::object& labels, std::optional<uint64_t> ticket, int64_t timeout_ms) {
     const auto core = this->core();
     Kept kept = gather(*core, fields, labels, py::none());
     drop_done(*core);
@@ -171,7 +171,7 @@ class PyMemory {
         throw Timeout("no representatives within " + std::to_string(timeout_ms) + " ms");
       }
     }
-    return {core->schema(), core->slabs(), info};
+    return {schema_, core->slabs(), info};
   }
 
   Sample sample(int64_t timeout_ms) {
@@ -182,13 +182,13 @@ class PyMemory {
       info = core->sample(Milliseconds(timeout_ms));
     }
     next_ = std::max(next_, info.ticket + 1);
-    return {core->schema(), core->slabs(), info};
+    return {schema_, core->slabs(), info};
   }
 
   Sample step(const py::dict& fields, const py::object& labels, const py::object& ids, int64_t timeout_ms) {
     const auto core = this->core();
-    const bool first = started_++ == 0;
-    Sample out = first ? Sample(core->schema(), core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
+    const bool first = core->next_ticket() == next_;
+    Sample out = first ? Sample(schema_, core->slabs(), SampleInfo{}) : take(std::nullopt, timeout_ms);
     offer(fields, labels, ids, false, timeout_ms);
     prefetch(std::nullopt, timeout_ms);
     return out;
@@ -218,7 +218,7 @@ class PyMemory {
     std::span<const uint64_t> values;
     py::array kept;
     if (!ids.is_none()) {
-      kept = checked(ids, "ids", py::dtype(std::string("uint64")), {py::len(ids)});
+      kept = checked(ids, "ids", py::dtype(std::string("uint64")), {static_cast<py::ssize_t>(py::len(ids))});
       values = {static_cast<const uint64_t*>(kept.data()), static_cast<size_t>(kept.size())};
     }
     const py::gil_scoped_release release;
@@ -273,8 +273,7 @@ class PyMemory {
   }
 
   py::array dump(int64_t timeout_ms) const {
-    auto bytes = std::make_shared<Mapping>(
-        unlocked([&](Memory& core) { return core.dump(Milliseconds(timeout_ms)); }));
+    auto bytes = std::make_shared<Mapping>(unlocked([&](Memory& core) { return core.dump(Milliseconds(timeout_ms)); }));
     return view(py::dtype(std::string("uint8")), {static_cast<py::ssize_t>(bytes->size())}, bytes->data(), bytes);
   }
 
@@ -291,8 +290,8 @@ class PyMemory {
         if (py::isinstance<py::array>(items[rank])) {
           const auto size = static_cast<py::ssize_t>(py::len(items[rank]));
           arrays.push_back(checked(items[rank], "checkpoint", py::dtype(std::string("uint8")), {size}));
-          sources.back() = {"the given array", {static_cast<const std::byte*>(arrays.back().data()),
-                                                static_cast<size_t>(size)}};
+          sources.back() = {"the given array",
+                            {static_cast<const std::byte*>(arrays.back().data()), static_cast<size_t>(size)}};
         } else {
           sources.back().name = text_of(py::module_::import("os").attr("fspath")(items[rank]));
           mapped.emplace_back(sources.back().name);
@@ -320,7 +319,13 @@ class PyMemory {
 
   std::shared_ptr<Memory> core() const {
     if (!core_) throw ClosedError("the memory is closed");
+    core_->fail_if_unusable();
     return core_;
+  }
+
+  void drain(int64_t timeout_ms) {
+    unlocked([&](Memory& core) { core.drain(Milliseconds(timeout_ms)); });
+    close();
   }
 
   void close() {
@@ -377,10 +382,10 @@ class PyMemory {
   }
 
   std::shared_ptr<Memory> core_;
+  std::shared_ptr<const Schema> schema_;
   std::vector<py::dtype> dtypes_;
   std::deque<Kept> kept_;
   uint64_t next_ = 0;  // ticket that `take` takes
-  uint64_t started_ = 0;
 };
 
 std::vector<Field> make_fields(const py::dict& fields) {
@@ -429,8 +434,8 @@ PYBIND11_MODULE(_neomem, m) {
   m.attr("__version__") = NEOMEM_VERSION;
   py::register_exception_translator(&translate);
   m.def("shard_capacity", &shard_capacity, py::arg("budget"), py::arg("size"), py::arg("rank"));
-  m.def("class_quota", &class_quota, py::arg("budget"), py::arg("num_classes"), py::arg("position"),
-        py::arg("size"), py::arg("rank"));
+  m.def("class_quota", &class_quota, py::arg("budget"), py::arg("num_classes"), py::arg("position"), py::arg("size"),
+        py::arg("rank"));
 
   py::class_<Sample>(m, "Sample")
       .def_property_readonly("fields", &Sample::fields)
@@ -446,44 +451,44 @@ PYBIND11_MODULE(_neomem, m) {
 
   const auto timeout = py::arg("timeout_ms") = 60000;
   py::class_<PyMemory>(m, "Memory")
-      .def(py::init([](const py::dict& fields, uint64_t budget, uint32_t num_classes, uint32_t candidates,
-                       uint32_t representatives, uint32_t max_batch, const std::string& policy, bool fixed_classes,
-                       const std::string& mode, const std::string& scope, uint32_t delay, uint32_t depth,
-                       bool augmented, uint64_t seed, uint32_t rank, uint32_t size,
-                       const std::optional<py::function>& exchange, const std::string& transport,
-                       const std::string& bind, const std::optional<py::bytes>& key, int64_t deadline_ms,
-                       int64_t connect_timeout_ms) {
-             Config config;
-             config.fields = make_fields(fields);
-             config.budget = budget;
-             config.num_classes = num_classes;
-             config.candidates = candidates;
-             config.draws = representatives;
-             config.max_batch = max_batch;
-             config.policy = parse_policy(policy);
-             config.fixed_classes = fixed_classes;
-             config.mode = parse_mode(mode);
-             config.scope = parse_scope(scope);
-             config.delay = delay;
-             config.depth = depth;
-             config.augmented = augmented;
-             config.seed = seed;
-             config.rank = rank;
-             config.num_ranks = size;
-             config.transport = transport;
-             config.bind = bind;
-             config.key = key ? std::string(*key) : std::string();
-             config.deadline = Milliseconds(deadline_ms);
-             config.connect_timeout = Milliseconds(connect_timeout_ms);
-             return std::make_unique<PyMemory>(config, exchange);
-           }),
-           py::arg("fields"), py::kw_only(), py::arg("budget"), py::arg("num_classes"), py::arg("candidates") = 14,
-           py::arg("representatives") = 7, py::arg("max_batch") = 1024, py::arg("policy") = "class_quota",
-           py::arg("fixed_classes") = false, py::arg("mode") = "lockstep", py::arg("scope") = "global",
-           py::arg("delay") = 3, py::arg("depth") = 3, py::arg("augmented") = false, py::arg("seed") = 0,
-           py::arg("rank") = 0, py::arg("size") = 1, py::arg("exchange") = py::none(), py::arg("transport") = "auto",
-           py::arg("bind") = "127.0.0.1", py::arg("key") = py::none(), py::arg("deadline_ms") = 2000,
-           py::arg("connect_timeout_ms") = 30000)
+      .def(
+          py::init([](const py::dict& fields, uint64_t budget, uint32_t num_classes, uint32_t candidates,
+                      uint32_t representatives, uint32_t max_batch, const std::string& policy, bool fixed_classes,
+                      const std::string& mode, const std::string& scope, uint32_t delay, uint32_t depth, bool augmented,
+                      uint64_t seed, uint32_t rank, uint32_t size, const std::optional<py::function>& exchange,
+                      const std::string& transport, const std::string& bind, const std::optional<py::bytes>& key,
+                      int64_t deadline_ms, int64_t connect_timeout_ms) {
+            Config config;
+            config.fields = make_fields(fields);
+            config.budget = budget;
+            config.num_classes = num_classes;
+            config.candidates = candidates;
+            config.draws = representatives;
+            config.max_batch = max_batch;
+            config.policy = parse_policy(policy);
+            config.fixed_classes = fixed_classes;
+            config.mode = parse_mode(mode);
+            config.scope = parse_scope(scope);
+            config.delay = delay;
+            config.depth = depth;
+            config.augmented = augmented;
+            config.seed = seed;
+            config.rank = rank;
+            config.num_ranks = size;
+            config.transport = transport;
+            config.bind = bind;
+            config.key = key ? std::string(*key) : std::string();
+            config.deadline = Milliseconds(deadline_ms);
+            config.connect_timeout = Milliseconds(connect_timeout_ms);
+            return std::make_unique<PyMemory>(config, exchange);
+          }),
+          py::arg("fields"), py::kw_only(), py::arg("budget"), py::arg("num_classes"), py::arg("candidates") = 14,
+          py::arg("representatives") = 7, py::arg("max_batch") = 1024, py::arg("policy") = "class_quota",
+          py::arg("fixed_classes") = false, py::arg("mode") = "lockstep", py::arg("scope") = "global",
+          py::arg("delay") = 3, py::arg("depth") = 3, py::arg("augmented") = false, py::arg("seed") = 0,
+          py::arg("rank") = 0, py::arg("size") = 1, py::arg("exchange") = py::none(), py::arg("transport") = "auto",
+          py::arg("bind") = "127.0.0.1", py::arg("key") = py::none(), py::arg("deadline_ms") = 2000,
+          py::arg("connect_timeout_ms") = 30000)
       .def("offer", &PyMemory::offer, py::arg("batch"), py::arg("labels"), py::arg("ids") = py::none(),
            py::arg("wait") = false, timeout)
       .def("prefetch", &PyMemory::prefetch, py::arg("representatives") = py::none(), timeout)
@@ -495,51 +500,56 @@ PYBIND11_MODULE(_neomem, m) {
       .def("plan", &PyMemory::plan, py::arg("labels"), timeout)
       .def("commit", &PyMemory::commit, py::arg("ids") = py::none(), timeout)
       .def("replace", &PyMemory::replace, py::arg("label"), py::arg("batch"), py::arg("ids") = py::none(), timeout)
-      .def("truncate",
-           [](const PyMemory& self, uint32_t keep, int64_t ms) {
-             self.unlocked([&](Memory& core) { core.truncate(keep, Milliseconds(ms)); });
-           },
-           py::arg("keep"), timeout)
+      .def(
+          "truncate",
+          [](const PyMemory& self, uint32_t keep, int64_t ms) {
+            self.unlocked([&](Memory& core) { core.truncate(keep, Milliseconds(ms)); });
+          },
+          py::arg("keep"), timeout)
       .def("flush", &PyMemory::flush, timeout)
       .def("slots", &PyMemory::slots, py::arg("field"))
       .def_property_readonly("arena", &PyMemory::arena)
       .def_property_readonly("staging", &PyMemory::staging)
-      .def("fill",
-           [](const PyMemory& self, int64_t ms) {
-             return self.unlocked([&](Memory& core) { return core.fill(Milliseconds(ms)); });
-           },
-           timeout)
-      .def("stats",
-           [](const PyMemory& self, int64_t ms) {
-             return self.unlocked([&](Memory& core) { return core.stats(Milliseconds(ms)); });
-           },
-           timeout)
-      .def("verify",
-           [](const PyMemory& self, int64_t ms) {
-             self.unlocked([&](Memory& core) { core.verify(Milliseconds(ms)); });
-           },
-           timeout)
-      .def("save",
-           [](const PyMemory& self, const py::object& path, bool incremental, int64_t ms) {
-             const std::string name = text_of(py::module_::import("os").attr("fspath")(path));
-             self.unlocked([&](Memory& core) { core.save(name, incremental, Milliseconds(ms)); });
-           },
-           py::arg("path"), py::arg("incremental") = false, timeout)
+      .def(
+          "fill",
+          [](const PyMemory& self, int64_t ms) {
+            return self.unlocked([&](Memory& core) { return core.fill(Milliseconds(ms)); });
+          },
+          timeout)
+      .def(
+          "stats",
+          [](const PyMemory& self, int64_t ms) {
+            return self.unlocked([&](Memory& core) { return core.stats(Milliseconds(ms)); });
+          },
+          timeout)
+      .def(
+          "verify",
+          [](const PyMemory& self, int64_t ms) { self.unlocked([&](Memory& core) { core.verify(Milliseconds(ms)); }); },
+          timeout)
+      .def(
+          "save",
+          [](const PyMemory& self, const py::object& path, bool incremental, int64_t ms) {
+            const std::string name = text_of(py::module_::import("os").attr("fspath")(path));
+            self.unlocked([&](Memory& core) { core.save(name, incremental, Milliseconds(ms)); });
+          },
+          py::arg("path"), py::arg("incremental") = false, timeout)
       .def("dump", &PyMemory::dump, timeout)
       .def("restore", &PyMemory::restore, py::arg("files"), py::arg("bases") = py::list(), timeout)
-      .def("forget",
-           [](const PyMemory& self, uint32_t rank, int64_t ms) {
-             self.unlocked([&](Memory& core) { core.forget(rank, Milliseconds(ms)); });
-           },
-           py::arg("rank"), timeout)
-      .def("round",
-           [](const PyMemory& self, int64_t ms) {
-             return self.unlocked([&](Memory& core) { return core.round(Milliseconds(ms)); });
-           },
-           timeout)
-      .def_property_readonly("capacity",
-                             [](const PyMemory& self) { return self.core()->arena()->shape().capacity; })
+      .def(
+          "forget",
+          [](const PyMemory& self, uint32_t rank, int64_t ms) {
+            self.unlocked([&](Memory& core) { core.forget(rank, Milliseconds(ms)); });
+          },
+          py::arg("rank"), timeout)
+      .def(
+          "round",
+          [](const PyMemory& self, int64_t ms) {
+            return self.unlocked([&](Memory& core) { return core.round(Milliseconds(ms)); });
+          },
+          timeout)
+      .def_property_readonly("capacity", [](const PyMemory& self) { return self.core()->arena()->shape().capacity; })
       .def_property_readonly("transports", [](const PyMemory& self) { return self.core()->reached_by(); })
+      .def("drain", &PyMemory::drain, timeout)
       .def("close", &PyMemory::close)
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PyMemory& self, const py::args&) { self.close(); });

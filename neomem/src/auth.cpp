@@ -54,7 +54,9 @@ void compress(State& state, const uint8_t* block) {
   for (size_t i = 0; i < 8; ++i) state[i] += rounds[i];
 }
 
-std::string fresh_nonce() { return random_bytes(kNonceBytes); }
+std::string fresh_nonce() {
+  return random_bytes(kNonceBytes);
+}
 
 }  // namespace
 

@@ -17,6 +17,7 @@ struct Introduction {
   std::string failure;
   std::string settings;
   std::string node;
+  bool fabric = false;  // asked for where transport is "auto"
 };
 
 std::vector<std::string> exchange_all(const Config& config, const Exchange& exchange, const std::string& message) {
@@ -39,6 +40,7 @@ std::vector<Introduction> introduce(const Config& config, const std::string& fai
   out.put_text(failure);
   out.put_text(settings);
   out.put_text(node_identity());
+  out.put<uint8_t>(config.transport == "auto" && config.num_ranks > 1 && has_fabric() ? 1 : 0);
   std::vector<Introduction> all;
   for (const std::string& message : exchange_all(config, exchange, out.take())) {
     ByteReader in(message);
@@ -46,6 +48,7 @@ std::vector<Introduction> introduce(const Config& config, const std::string& fai
     peer.failure = in.get_text();
     peer.settings = in.get_text();
     peer.node = in.get_text();
+    peer.fabric = in.get<uint8_t>() != 0;
     all.push_back(std::move(peer));
   }
   return all;
@@ -72,6 +75,7 @@ bool is_loopback(const std::string& host) {
 // The transport that reaches each rank.
 std::vector<std::string> choose(const Config& config, const std::vector<Introduction>& all) {
   std::vector<std::string> chosen(all.size());
+  const bool fabric = std::all_of(all.begin(), all.end(), [](const Introduction& each) { return each.fabric; });
   for (size_t rank = 0; rank < all.size(); ++rank) {
     const bool same_node = all[rank].node == all[config.rank].node;
     if (rank == config.rank) {
@@ -84,7 +88,7 @@ std::vector<std::string> choose(const Config& config, const std::vector<Introduc
         throw ConfigError("transport \"shm\" cannot reach rank " + std::to_string(rank) + " on another node");
       }
     } else {
-      chosen[rank] = same_node ? "shm" : best_network_transport();
+      chosen[rank] = same_node ? "shm" : fabric ? "ofi" : "tcp";
     }
     if (chosen[rank] == "tcp" && !same_node && is_loopback(config.bind)) {
       throw ConfigError("rank " + std::to_string(rank) + " is on another host, but tcp listens on " + config.bind +
@@ -108,12 +112,16 @@ struct Opened {
   std::vector<std::string> addresses;
 };
 
-Opened open(const Config& config, const std::vector<std::string>& chosen, const std::shared_ptr<Arena>& arena) {
+Opened open(const Config& config, const Schema& schema, const std::vector<std::string>& chosen,
+            const std::shared_ptr<Arena>& arena) {
   Opened opened;
+  TransportConfig options{config.rank, config.num_ranks, config.bind};
+  options.fetch_gets = Sampler::most_gets(schema, config.num_ranks, config.draws);
+  options.fetch_bytes = Sampler::most_bytes(schema, config.num_ranks, config.draws);
   for (const std::string& name : std::set<std::string>(chosen.begin(), chosen.end())) {
     if (name == "self" || name == "unused") continue;
     opened.names.push_back(name);
-    opened.transports.push_back(make(name, {config.rank, config.num_ranks, config.bind}, arena));
+    opened.transports.push_back(make(name, options, arena));
     opened.addresses.push_back(opened.transports.back()->address());
   }
   return opened;
@@ -156,8 +164,8 @@ std::vector<Contact> exchange_contacts(const Config& config, const Opened& opene
   return all;
 }
 
-void connect_all(const Config& config, const Schema& schema, const Opened& opened,
-                 const std::vector<Contact>& contacts, Group& group) {
+void connect_all(const Config& config, const Schema& schema, const Opened& opened, const std::vector<Contact>& contacts,
+                 Group& group) {
   const Deadline deadline = deadline_in(config.connect_timeout);
   for (uint32_t rank = 0; rank < config.num_ranks; ++rank) {
     const std::string& name = group.reached_by[rank];
@@ -165,8 +173,8 @@ void connect_all(const Config& config, const Schema& schema, const Opened& opene
     if (found == opened.names.end()) continue;
     Peer peer;
     peer.rank = rank;
-    peer.shape = ArenaShape::of(schema, shard_capacity(config.budget, config.num_ranks, rank), config.candidates,
-                                config.delay);
+    peer.shape =
+        ArenaShape::of(schema, shard_capacity(config.budget, config.num_ranks, rank), config.candidates, config.delay);
     peer.transport = opened.transports[static_cast<size_t>(found - opened.names.begin())].get();
     peer.transport->connect(rank, contacts[rank].address(name), peer.shape, deadline);
     peer.base = peer.transport->map(rank);
@@ -206,7 +214,9 @@ void throw_first(const Failures& failures, const std::exception_ptr& own) {
 
 std::string describe_settings(const Config& config, const Schema& schema) {
   std::string text = "abi=" + std::to_string(kAbi) + " fields=" + schema.describe();
-  const auto add = [&](const char* name, uint64_t value) { text += std::string(" ") + name + "=" + std::to_string(value); };
+  const auto add = [&](const char* name, uint64_t value) {
+    text += std::string(" ") + name + "=" + std::to_string(value);
+  };
   add("size", config.num_ranks);
   add("budget", config.budget);
   add("num_classes", config.num_classes);
@@ -222,19 +232,22 @@ std::string describe_settings(const Config& config, const Schema& schema) {
   return text;
 }
 
-Group join(const Config& config, const Schema& schema, const std::shared_ptr<Arena>& arena,
-           const std::string& failure, const Exchange& exchange) {
+Group join(const Config& config, const Schema& schema, const std::shared_ptr<Arena>& arena, const std::string& failure,
+           const Exchange& exchange) {
   const auto everyone = introduce(config, failure, describe_settings(config, schema), exchange);
   check(everyone);
   Group group;
-  group.reached_by = choose(config, everyone);
   std::exception_ptr error;
   Opened opened;
-  const std::string opening = outcome_of([&] { opened = open(config, group.reached_by, arena); }, error);
+  const std::string opening = outcome_of(
+      [&] {
+        group.reached_by = choose(config, everyone);
+        opened = open(config, schema, group.reached_by, arena);
+      },
+      error);
   std::string key = config.key;
   if (key.empty() && config.rank == 0) key = random_bytes(kKeyBytes);
-  const auto contacts =
-      exchange_contacts(config, opened, opening, config.key.empty() ? key : std::string(), exchange);
+  const auto contacts = exchange_contacts(config, opened, opening, config.key.empty() ? key : std::string(), exchange);
   std::vector<std::string> failures;
   for (const Contact& contact : contacts) failures.push_back(contact.failure);
   throw_first(failures, error);
@@ -252,8 +265,8 @@ Group join(const Config& config, const Schema& schema, const std::shared_ptr<Are
   self.rank = config.rank;
   self.shape = arena->shape();
   self.base = arena->base();
-  const auto at = std::find_if(group.peers.begin(), group.peers.end(),
-                               [&](const Peer& peer) { return peer.rank > config.rank; });
+  const auto at =
+      std::find_if(group.peers.begin(), group.peers.end(), [&](const Peer& peer) { return peer.rank > config.rank; });
   group.peers.insert(at, self);
   group.transports = std::move(opened.transports);
   return group;

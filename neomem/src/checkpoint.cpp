@@ -32,7 +32,9 @@ struct FileHeader {
 };
 static_assert(sizeof(FileHeader) == 56);
 
-uint32_t header_checksum(const FileHeader& header) { return crc32c(0, &header, offsetof(FileHeader, header_checksum)); }
+uint32_t header_checksum(const FileHeader& header) {
+  return crc32c(0, &header, offsetof(FileHeader, header_checksum));
+}
 
 // Where each position's record lies among those that the file holds.
 std::vector<uint64_t> index_records(const ShardMeta& meta, uint64_t& num_records) {
@@ -134,7 +136,9 @@ uint32_t CheckpointWriter::finish() {
   return header.header_checksum;
 }
 
-void CheckpointView::fail(const std::string& why) const { throw CheckpointError(name_, why); }
+void CheckpointView::fail(const std::string& why) const {
+  throw CheckpointError(name_, why);
+}
 
 CheckpointView::CheckpointView(std::string name, std::span<const std::byte> bytes, const Schema& schema)
     : name_(std::move(name)), bytes_(bytes), record_bytes_(schema.record_bytes()) {

@@ -46,6 +46,8 @@ ShardConfig Config::shard(uint64_t fingerprint) const {
   return out;
 }
 
-SamplerConfig Config::sampler() const { return {mode, draws, seed, rank, deadline}; }
+SamplerConfig Config::sampler() const {
+  return {mode, draws, seed, rank, deadline};
+}
 
 }  // namespace neomem

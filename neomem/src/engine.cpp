@@ -138,7 +138,7 @@ void Engine::await_turn(bool for_draw, Deadline deadline) {
 
 void Engine::give_turn() {
   turn_taken_ = false;
-  work_.notify_all();
+  if (started_ != submitted_) work_.notify_all();  // waking the thread for nothing costs more than a small draw
   progress_.notify_all();
 }
 
@@ -192,8 +192,14 @@ void Engine::call(const std::function<void()>& function, Deadline deadline) {
     command.function = &function;
     command.outcome = &outcome;
     const uint64_t sequence = submit(command);
-    // Once begun it is waited for without limit: it uses the caller's stack.
-    while (finished_ < sequence && !stop_) progress_.wait(mutex_);
+    while (finished_ < sequence && !stop_) {
+      if (started_ >= sequence) {
+        progress_.wait(mutex_);  // begun: without limit, because it uses the caller's stack
+      } else if (!progress_.wait_until(mutex_, deadline) && started_ < sequence) {
+        queue_[(sequence - 1) % kQueue].kind = Kind::cancelled;
+        throw Timeout("the engine stayed busy");
+      }
+    }
     while (turn_taken_) progress_.wait(mutex_);
     if (finished_ < sequence) throw ClosedError("the memory was closed");
   }
@@ -261,6 +267,8 @@ void Engine::execute(const Command& command) {
       } catch (...) {
         *command.outcome = std::current_exception();
       }
+      break;
+    case Kind::cancelled:
       break;
   }
 }

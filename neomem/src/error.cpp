@@ -18,4 +18,10 @@ void throw_errno(const std::string& what) {
   throw Error(what + ": " + std::strerror(code));
 }
 
+std::string list_of(const std::vector<uint32_t>& ranks) {
+  std::string text;
+  for (const uint32_t rank : ranks) text += (text.empty() ? "" : ", ") + std::to_string(rank);
+  return text;
+}
+
 }  // namespace neomem

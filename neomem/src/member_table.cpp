@@ -8,7 +8,9 @@ namespace neomem {
 namespace {
 
 // Entries that a tree of this depth can hold, saturating.
-uint64_t reach(uint32_t depth, uint32_t bits) { return depth == 0 ? 0 : uint64_t{1} << (bits * depth); }
+uint64_t reach(uint32_t depth, uint32_t bits) {
+  return depth == 0 ? 0 : uint64_t{1} << (bits * depth);
+}
 
 }  // namespace
 

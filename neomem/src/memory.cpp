@@ -20,13 +20,14 @@ uint64_t fingerprint_of(const std::string& settings) {
 }  // namespace
 
 Memory::Memory(const Config& config, const Exchange& exchange) : config_(config), schema_(config.fields) {
-  config_.validate();
+  if (config.rank >= config.num_ranks) config.validate();  // no message could be exchanged
   std::string failure;
   std::exception_ptr error;
   try {
+    config.validate();
     slabs_ = std::make_unique<SlabRing>(schema_, config.depth, config.augmented ? config.max_batch : 0, config.draws);
     shard_ = std::make_unique<Shard>(schema_, config.shard(fingerprint_of(describe_settings(config, schema_))));
-  } catch (const Error& reserving) {
+  } catch (const std::exception& reserving) {
     failure = reserving.what();
     error = std::current_exception();
   }
@@ -102,11 +103,17 @@ bool Memory::take(uint64_t ticket, Milliseconds timeout, SampleInfo* out) {
   return engine().take(ticket, deadline_in(timeout), out);
 }
 
-SampleInfo Memory::sample(Milliseconds timeout) { return engine().sample(deadline_in(timeout)); }
+SampleInfo Memory::sample(Milliseconds timeout) {
+  return engine().sample(deadline_in(timeout));
+}
 
-bool Memory::done(uint64_t sequence) { return engine().done(sequence); }
+bool Memory::done(uint64_t sequence) {
+  return engine().done(sequence);
+}
 
-bool Memory::wait_idle(Milliseconds timeout) { return engine().wait_idle(deadline_in(timeout)); }
+bool Memory::wait_idle(Milliseconds timeout) {
+  return engine().wait_idle(deadline_in(timeout));
+}
 
 std::vector<Placement> Memory::plan(std::span<const int64_t> labels, Milliseconds timeout) {
   Engine& engine = this->engine();
@@ -165,6 +172,7 @@ std::map<std::string, double> Memory::stats(Milliseconds timeout) {
         number("candidate_rows", counts.candidate_rows);
         number("inserted_rows", counts.inserted_rows);
         number("evicted_rows", counts.evicted_rows);
+        out["engine_cpu_us"] = static_cast<double>(engine().cpu_time().count()) / 1000;
       },
       deadline_in(timeout));
   number("capacity", shard_->policy().capacity());
@@ -187,6 +195,19 @@ uint64_t Memory::round(Milliseconds timeout) {
   uint64_t out = 0;
   engine().call([&] { out = shard_->epoch(); }, deadline_in(timeout));
   return out;
+}
+
+void Memory::drain(Milliseconds timeout) {
+  Engine& engine = this->engine();
+  const Deadline deadline = deadline_in(timeout);
+  if (!engine.wait_idle(deadline)) throw Timeout("the engine was still busy");
+  arena()->mark_closed();  // no further rounds: who waits for one need not
+  std::vector<uint32_t> open;
+  engine.call([&] { open = sampler_->await_closed(deadline); }, deadline);
+  if (!open.empty()) {
+    throw Timeout("ranks " + list_of(open) + " did not end within " + std::to_string(timeout.count()) + " ms");
+  }
+  close();
 }
 
 void Memory::close() {

@@ -133,9 +133,8 @@ void Memory::restore(const std::vector<CheckpointSource>& files, const std::vect
         const Dealt dealt = deal(metas, shard_->config().policy, config_.seed);
         std::vector<uint32_t> labels;
         for (const auto& [shard, position] : dealt.records) labels.push_back(metas[shard]->labels[position]);
-        shard_->adopt(labels, dealt.seen_classes, dealt.seen, dealt.round, [&](size_t i) {
-          return shards[dealt.records[i].shard].record(dealt.records[i].position);
-        });
+        shard_->adopt(labels, dealt.seen_classes, dealt.seen, dealt.round,
+                      [&](size_t i) { return shards[dealt.records[i].shard].record(dealt.records[i].position); });
       },
       deadline_in(timeout));
 }

@@ -25,6 +25,23 @@
 
 namespace neomem {
 
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+// Takes all pages now; false where there are not enough.
+bool populate(std::byte* data, size_t bytes) {
+#if defined(MADV_POPULATE_WRITE)
+  if (madvise(data, bytes, MADV_POPULATE_WRITE) == 0) return true;
+  if (errno != EINVAL) return false;  // EINVAL: kernels before 5.14
+#endif
+  for (size_t at = 0; at < bytes; at += kPage) data[at] = std::byte{0};
+  return true;
+}
+
+}  // namespace
+
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
   if (this != &other) {
     reset();
@@ -61,10 +78,21 @@ Mapping Mapping::of_file(int fd, size_t bytes, bool writable) {
 }
 
 Mapping Mapping::anonymous(size_t bytes) {
-  void* data =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  // Huge pages need their own alignment: the mapping begins at one of them.
+  const size_t reserved = (bytes + kPage - 1) / kPage * kPage + kHugePage;
+  void* data = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) throw_errno("mapping " + std::to_string(bytes) + " bytes");
-  return {static_cast<std::byte*>(data), bytes};
+  auto* begin = static_cast<std::byte*>(data);
+  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  const size_t kept = (bytes + kPage - 1) / kPage * kPage;
+  if (before > 0) munmap(begin, before);
+  if (before + kept < reserved) munmap(begin + before + kept, reserved - before - kept);
+  Mapping mapping(begin + before, kept);
+  madvise(mapping.data_, mapping.bytes_, MADV_HUGEPAGE);  // a wish, which kernels may not grant
+  if (madvise(mapping.data_, mapping.bytes_, MADV_WIPEONFORK) != 0 || !populate(mapping.data_, mapping.bytes_)) {
+    throw_errno("reserving " + std::to_string(bytes) + " bytes");
+  }
+  return mapping;
 }
 
 FileDescriptor make_memory_file(const std::string& name, size_t bytes) {
@@ -74,8 +102,8 @@ FileDescriptor make_memory_file(const std::string& name, size_t bytes) {
   // Pages are taken now: running out is an error here instead of a SIGBUS in a later store.
   if (fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) {
     if (errno == ENOMEM || errno == ENOSPC) {
-      throw MemoryBudgetError("the system refused " + std::to_string(bytes) + " bytes of shared memory",
-                              bytes, available_memory_bytes());
+      throw MemoryBudgetError("the system refused " + std::to_string(bytes) + " bytes of shared memory", bytes,
+                              available_memory_bytes());
     }
     throw_errno("reserving " + std::to_string(bytes) + " bytes of shared memory");
   }
@@ -139,17 +167,21 @@ uint64_t cgroup_bytes_left() {
 
 std::atomic<uint64_t> fork_generation{0};
 
-void count_fork() { fork_generation.fetch_add(1, std::memory_order_relaxed); }
+void count_fork() {
+  fork_generation.fetch_add(1, std::memory_order_relaxed);
+}
 
 }  // namespace
 
-uint64_t available_memory_bytes() { return std::min(free_memory_bytes(), cgroup_bytes_left()); }
+uint64_t available_memory_bytes() {
+  return std::min(free_memory_bytes(), cgroup_bytes_left());
+}
 
 void require_memory(uint64_t bytes, const std::string& what) {
   const uint64_t available = available_memory_bytes();
   if (bytes > available) {
-    throw MemoryBudgetError(what + " needs " + std::to_string(bytes) + " bytes, but " +
-                                std::to_string(available) + " are available; lower the budget",
+    throw MemoryBudgetError(what + " needs " + std::to_string(bytes) + " bytes, but " + std::to_string(available) +
+                                " are available; lower the budget",
                             bytes, available);
   }
 }
@@ -158,10 +190,13 @@ std::string node_identity() {
   std::ifstream boot_file("/proc/sys/kernel/random/boot_id");
   std::string boot;
   std::getline(boot_file, boot);
-  struct stat namespaces{};
-  // Abstract sockets end where the network namespace ends.
-  if (stat("/proc/self/ns/net", &namespaces) != 0) throw_errno("reading the network namespace");
-  return boot + "/" + std::to_string(namespaces.st_ino);
+  // Abstract sockets end where the network namespace ends, processes are watched where ids of processes mean the same.
+  for (const char* space : {"/proc/self/ns/net", "/proc/self/ns/pid"}) {
+    struct stat info{};
+    if (stat(space, &info) != 0) throw_errno(std::string("reading ") + space);
+    boot.append("/").append(std::to_string(info.st_ino));
+  }
+  return boot;
 }
 
 std::string random_bytes(size_t count) {
@@ -175,7 +210,9 @@ ForkMark::ForkMark() : generation_(fork_generation.load(std::memory_order_relaxe
   if (registered != 0) throw Error("pthread_atfork failed");
 }
 
-bool ForkMark::forked() const { return fork_generation.load(std::memory_order_relaxed) != generation_; }
+bool ForkMark::forked() const {
+  return fork_generation.load(std::memory_order_relaxed) != generation_;
+}
 
 Worker::Worker(const std::string& name, std::function<void()> body) {
   sigset_t all{};
@@ -192,6 +229,15 @@ Worker& Worker::operator=(Worker&& other) noexcept {
   mark_ = other.mark_;
   thread_ = std::move(other.thread_);
   return *this;
+}
+
+std::chrono::nanoseconds Worker::cpu_time() const {
+  clockid_t clock{};
+  timespec used{};
+  if (pthread_getcpuclockid(thread_->native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0) {
+    throw_errno("reading a thread's clock");
+  }
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
 void Worker::join() {

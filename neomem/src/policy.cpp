@@ -282,7 +282,9 @@ class OrderedPolicy final : public ExternalPolicy {
 
 }  // namespace
 
-std::string_view name_of(PolicyKind kind) { return kNames[static_cast<size_t>(kind)]; }
+std::string_view name_of(PolicyKind kind) {
+  return kNames[static_cast<size_t>(kind)];
+}
 
 PolicyKind parse_policy(std::string_view name) {
   std::string known;
@@ -327,8 +329,7 @@ void Policy::relabel(uint32_t position, uint32_t label) {
 }
 
 uint64_t Policy::bytes(const PolicyConfig& config) {
-  const auto capacity =
-      static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank));
+  const auto capacity = static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank));
   return MemberTable::bytes(config.num_classes, capacity) +
          QuotaTable::bytes(config.num_ranks, config.fixed_classes ? 1 : config.num_classes) + capacity * uint64_t{8} +
          config.num_classes * uint64_t{20} + config.candidates * uint64_t{8};
@@ -340,15 +341,13 @@ void Policy::drop_last() {
 }
 
 std::unique_ptr<Policy> make_policy(const PolicyConfig& config) {
-  const auto capacity =
-      static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank));
+  const auto capacity = static_cast<uint32_t>(shard_capacity(config.budget, config.num_ranks, config.rank));
   switch (config.kind) {
     case PolicyKind::class_quota:
       return std::make_unique<QuotaPolicy>(
           config, std::make_unique<RandomMembers>(config.num_classes, capacity, config.candidates));
     case PolicyKind::fifo:
-      return std::make_unique<QuotaPolicy>(config,
-                                           std::make_unique<OldestMembers>(config.num_classes, capacity));
+      return std::make_unique<QuotaPolicy>(config, std::make_unique<OldestMembers>(config.num_classes, capacity));
     case PolicyKind::balanced:
       return std::make_unique<BalancedPolicy>(
           config, std::make_unique<RandomMembers>(config.num_classes, capacity, config.candidates));

@@ -79,9 +79,8 @@ void QuotaTable::lower(uint32_t* row, uint64_t total, uint32_t* receiver) {
   }
   const uint64_t surplus = capped_sum(low) - total;
   // Ties by rank, which makes the order total and the sort free of allocations.
-  std::sort(highest_.begin(), highest_.end(), [&](uint32_t a, uint32_t b) {
-    return receiver[a] != receiver[b] ? receiver[a] < receiver[b] : a < b;
-  });
+  std::sort(highest_.begin(), highest_.end(),
+            [&](uint32_t a, uint32_t b) { return receiver[a] != receiver[b] ? receiver[a] < receiver[b] : a < b; });
   for (uint64_t i = 0; i < surplus; ++i) {
     --row[highest_[i]];
     ++receiver[highest_[i]];

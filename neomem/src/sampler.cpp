@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -26,14 +27,9 @@ T read_at(const std::byte* from, uint64_t offset) {
   return value;
 }
 
-uint64_t remote_count(const std::byte* head, uint64_t round) {
-  return read_at<uint64_t>(head, offsetof(ArenaHeader, counts) - kHeadOffset + round % kCountsRing * 8);
-}
-
-std::string list(const std::vector<uint32_t>& ranks) {
-  std::string text;
-  for (const uint32_t rank : ranks) text += (text.empty() ? "" : ", ") + std::to_string(rank);
-  return text;
+std::optional<uint32_t> remote_count(const std::byte* head, uint64_t round) {
+  const uint64_t entry = offsetof(ArenaHeader, counts) - kHeadOffset + round % kCountsRing * sizeof(uint64_t);
+  return CountEntry::unpack(read_at<uint64_t>(head, entry), round);
 }
 
 }  // namespace
@@ -63,11 +59,20 @@ Sampler::Sampler(const Schema& schema, const SamplerConfig& config, std::vector<
       metas_(config.draws),
       remote_heads_(peers_.size() * kHeadBytes) {
   picks_.reserve(config.draws);
-  gets_.reserve(std::max<size_t>(peers_.size(), size_t{config.draws} * (schema.size() + 1)));
+  gets_.reserve(most_gets(schema, peers_.size(), config.draws));
   lost_now_.reserve(peers_.size());
   for (const Peer& peer : peers_) {
     if (peer.base == nullptr) remote_ = peer.transport;
   }
+}
+
+size_t Sampler::most_gets(const Schema& schema, size_t num_peers, size_t draws) {
+  return std::max(num_peers, draws * (schema.size() + 1));
+}
+
+uint64_t Sampler::most_bytes(const Schema& schema, size_t num_peers, size_t draws) {
+  return std::max(num_peers * align_up(kHeadBytes, kAlignment),
+                  draws * std::max<uint64_t>(schema.stride(), align_up(kMaxVersions * sizeof(CellValue), kAlignment)));
 }
 
 void Sampler::forget(uint32_t rank) {
@@ -102,8 +107,10 @@ Drawn Sampler::sample(uint64_t round, uint32_t lane, const SlabRows& out, std::o
     draw(round, lane, attempt, wanted);
     stats_.record(Stage::plan, Clock::now() - start);
     start = Clock::now();
+    fetching_ = {};
     const Outcome outcome = fetch(out, deadline);
-    stats_.record(Stage::copy, Clock::now() - start);
+    stats_.record(Stage::copy, Clock::now() - start - fetching_);
+    if (remote_ != nullptr) stats_.record(Stage::fetch, fetching_);
     if (outcome == Outcome::done) {
       const auto rows = static_cast<uint32_t>(picks_.size());
       stats_.count({.samples = 1, .sampled_rows = rows, .short_samples = rows < wanted ? 1U : 0U});
@@ -118,40 +125,45 @@ Drawn Sampler::sample(uint64_t round, uint32_t lane, const SlabRows& out, std::o
 void Sampler::take_heads(uint64_t round, Deadline deadline) {
   for (size_t i = 0; i < peers_.size(); ++i) {
     if (peers_[i].lost || peers_[i].base == nullptr) continue;
-    if (config_.mode == Mode::lockstep) {
-      await_round(i, round, deadline);
-      heads_[i] = {round, view(i).count(round), 0};
-      const uint64_t now = view(i).epoch_after_copies();
-      if (now >= round + kCountsRing) throw SnapshotExpired(peers_[i].rank, now, round);
-    } else {
-      const uint64_t epoch = view(i).epoch();
-      heads_[i] = {epoch, view(i).count(epoch), 0};
-    }
+    if (config_.mode == Mode::lockstep) await_round(i, round, deadline);
+    Head& head = heads_[i];
+    std::optional<uint32_t> count;
+    do {
+      head.snapshot = config_.mode == Mode::lockstep ? round : view(i).epoch();
+      count = view(i).count(head.snapshot);
+    } while (!count && config_.mode == Mode::free);
+    if (!count) throw SnapshotExpired(peers_[i].rank, view(i).epoch(), round);
+    head.count = *count;
   }
-  // In lockstep every peer must have reached the round, and remote ones are asked until they have.
   for (auto pause = kFirstPoll;; pause = std::min(2 * pause, kLongestPoll)) {
     read_remote_heads(deadline);
-    const auto behind = std::find_if(peers_.begin(), peers_.end(), [&](const Peer& peer) {
-      return !peer.lost && peer.base == nullptr && heads_[static_cast<size_t>(&peer - peers_.data())].snapshot < round;
-    });
-    if (config_.mode == Mode::free || behind == peers_.end()) break;
-    const std::byte* head = remote_heads_.data() + (behind - peers_.begin()) * static_cast<ptrdiff_t>(kHeadBytes);
+    const size_t behind = first_behind(round);
+    if (behind == peers_.size()) return;
+    const std::byte* head = &remote_heads_[behind * kHeadBytes];
     const bool closed = read_at<uint32_t>(head, offsetof(ArenaHeader, closed) - kHeadOffset) != 0;
-    if (closed || Clock::now() >= deadline) throw_behind(behind->rank, round, closed);
+    if (closed || Clock::now() >= deadline) throw_behind(peers_[behind].rank, round, closed);
     fail_if_interrupted();
     std::this_thread::sleep_for(pause);
   }
+}
+
+// Takes counts from the remote headers. The index of a peer that has to be asked again, because it has not reached
+// the round (lockstep) or went on while its header was read; the number of peers if there is none.
+size_t Sampler::first_behind(uint64_t round) {
   for (size_t i = 0; i < peers_.size(); ++i) {
     if (peers_[i].lost || peers_[i].base != nullptr) continue;
-    const std::byte* head = remote_heads_.data() + i * kHeadBytes;
-    if (config_.mode == Mode::lockstep) {
-      if (heads_[i].snapshot >= round + kCountsRing) {
-        throw SnapshotExpired(peers_[i].rank, heads_[i].snapshot, round);
-      }
-      heads_[i].snapshot = round;
+    const std::byte* head = &remote_heads_[i * kHeadBytes];
+    const auto epoch = read_at<uint64_t>(head, 0);
+    if (config_.mode == Mode::lockstep && epoch < round) return i;
+    heads_[i].snapshot = config_.mode == Mode::lockstep ? round : epoch;
+    const auto count = remote_count(head, heads_[i].snapshot);
+    if (!count && epoch >= round + kCountsRing && config_.mode == Mode::lockstep) {
+      throw SnapshotExpired(peers_[i].rank, epoch, round);
     }
-    heads_[i].count = remote_count(head, heads_[i].snapshot);
+    if (!count) return i;
+    heads_[i].count = *count;
   }
+  return peers_.size();
 }
 
 void Sampler::fail_if_interrupted() const {
@@ -177,6 +189,31 @@ void Sampler::await_round(size_t peer, uint64_t round, Deadline deadline) {
   }
 }
 
+bool Sampler::is_closed(size_t peer, Deadline deadline) {
+  const Peer& other = peers_[peer];
+  if (other.lost || other.transport == nullptr) return true;
+  if (other.base != nullptr) {
+    return view(peer).header().closed.load(std::memory_order_acquire) != 0 || !other.transport->alive(other.rank);
+  }
+  uint32_t closed = 0;
+  const Get get{other.rank, offsetof(ArenaHeader, closed), sizeof closed, &closed};
+  lost_now_.clear();
+  other.transport->get({&get, 1}, deadline, lost_now_);
+  return closed != 0 || !lost_now_.empty();
+}
+
+std::vector<uint32_t> Sampler::await_closed(Deadline deadline) {
+  std::vector<uint32_t> open;
+  do {
+    open.clear();
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      if (!is_closed(i, deadline)) open.push_back(peers_[i].rank);
+    }
+    if (!open.empty()) std::this_thread::sleep_for(kLongestPoll);
+  } while (!open.empty() && Clock::now() < deadline);
+  return open;
+}
+
 void Sampler::read_remote_heads(Deadline deadline) {
   gets_.clear();
   for (size_t i = 0; i < peers_.size(); ++i) {
@@ -184,25 +221,23 @@ void Sampler::read_remote_heads(Deadline deadline) {
     gets_.push_back({peers_[i].rank, kHeadOffset, kHeadBytes, remote_heads_.data() + i * kHeadBytes});
   }
   run_gets(deadline);
-  for (size_t i = 0; i < peers_.size(); ++i) {
-    if (peers_[i].lost || peers_[i].base != nullptr) continue;
-    heads_[i].snapshot = read_at<uint64_t>(remote_heads_.data() + i * kHeadBytes, 0);
-  }
 }
 
 // Peers that fail are lost: an exception in lockstep, empty from now on in free mode.
 void Sampler::run_gets(Deadline deadline) {
   if (gets_.empty()) return;
   lost_now_.clear();
+  const Clock::time_point start = Clock::now();
   remote_->get(gets_, deadline, lost_now_);
+  fetching_ += Clock::now() - start;
   stats_.count({.gets = gets_.size()});
   if (lost_now_.empty()) return;
   std::sort(lost_now_.begin(), lost_now_.end());
   lost_now_.erase(std::unique(lost_now_.begin(), lost_now_.end()), lost_now_.end());
   if (config_.mode == Mode::lockstep) {
-    throw PeerLost("no answer from rank " + list(lost_now_) + " within " +
-                       std::to_string(config_.deadline.count()) + " ms",
-                   lost_now_);
+    throw PeerLost(
+        "no answer from rank " + list_of(lost_now_) + " within " + std::to_string(config_.deadline.count()) + " ms",
+        lost_now_);
   }
   for (const uint32_t rank : lost_now_) forget(rank);
 }
@@ -234,8 +269,8 @@ Sampler::Outcome Sampler::fetch(const SlabRows& out, Deadline deadline) {
     if (outcome != Outcome::done) return outcome;
     fail_if_interrupted();
     if (pending_ > 0 && Clock::now() >= deadline) {
-      throw Timeout("records changed faster than they could be read for " +
-                    std::to_string(config_.deadline.count()) + " ms; raise `delay`");
+      throw Timeout("records changed faster than they could be read for " + std::to_string(config_.deadline.count()) +
+                    " ms; raise `delay`");
     }
   }
   return Outcome::done;
@@ -254,8 +289,8 @@ void Sampler::load_versions(Deadline deadline) {
     if (peer.base != nullptr) {
       view(pick.peer).load_entry(pick.position, versions);
     } else {
-      gets_.push_back({peer.rank, peer.shape.entry_offset(pick.position),
-                       peer.shape.versions * sizeof(CellValue), versions});
+      gets_.push_back(
+          {peer.rank, peer.shape.entry_offset(pick.position), peer.shape.versions * sizeof(CellValue), versions});
     }
   }
   run_gets(deadline);

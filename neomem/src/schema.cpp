@@ -33,9 +33,13 @@ constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 31;
 
 }  // namespace
 
-size_t size_of(DType dtype) { return kDTypes[static_cast<size_t>(dtype)].bytes; }
+size_t size_of(DType dtype) {
+  return kDTypes[static_cast<size_t>(dtype)].bytes;
+}
 
-std::string_view name_of(DType dtype) { return kDTypes[static_cast<size_t>(dtype)].name; }
+std::string_view name_of(DType dtype) {
+  return kDTypes[static_cast<size_t>(dtype)].name;
+}
 
 DType parse_dtype(std::string_view name) {
   std::string known;
@@ -81,9 +85,11 @@ Schema::Schema(std::vector<Field> fields) : fields_(std::move(fields)) {
 std::string Schema::describe() const {
   std::string text;
   for (const Field& field : fields_) {
-    text += (text.empty() ? "" : ";") + field.name + ":" + std::string(name_of(field.dtype)) + "[";
+    if (!text.empty()) text += ";";
+    text.append(field.name).append(":").append(name_of(field.dtype)).append("[");
     for (size_t i = 0; i < field.shape.size(); ++i) {
-      text += (i != 0 ? "," : "") + std::to_string(field.shape[i]);
+      if (i != 0) text += ",";
+      text += std::to_string(field.shape[i]);
     }
     text += "]";
   }

@@ -23,14 +23,10 @@ ArenaShape checked_shape(const Schema& schema, const ShardConfig& config) {
 
 }  // namespace
 
-Shard::Shard(const Schema& schema, const ShardConfig& config)
-    : Shard(schema, config, checked_shape(schema, config)) {}
+Shard::Shard(const Schema& schema, const ShardConfig& config) : Shard(schema, config, checked_shape(schema, config)) {}
 
 Shard::Shard(const Schema& schema, const ShardConfig& config, const ArenaShape& shape)
-    : schema_(schema),
-      config_(config),
-      policy_(make_policy(config.policy)),
-      rows_(config.policy.candidates) {
+    : schema_(schema), config_(config), policy_(make_policy(config.policy)), rows_(config.policy.candidates) {
   arena_ = std::make_shared<Arena>(shape, config.policy.rank, config.fingerprint);
   plan_.reserve(config.policy.candidates);
   candidate_labels_.reserve(config.policy.candidates);
@@ -63,7 +59,7 @@ void Shard::free_slot(const FreedSlot& freed) {
 }
 
 std::span<const Placement> Shard::plan(std::span<const int64_t> labels) {
-  if (planned_) throw Error("the rows planned before were not committed");
+  require_committed();
   const uint64_t round = epoch_ + 1;
   const uint32_t rank = config_.policy.rank;
   Rng chooser(config_.seed, rank, round, Use::candidates);
@@ -143,7 +139,7 @@ void Shard::copy_planned(const BatchView& batch) {
   for (const Placement& placement : plan_) {
     for (size_t i = 0; i < schema_.size(); ++i) {
       const size_t bytes = schema_.field_bytes(i);
-      copy_unchecked(destination(placement, i), batch.fields[i] + placement.row * bytes, bytes);
+      copy_into_slot(destination(placement, i), batch.fields[i] + placement.row * bytes, bytes);
     }
   }
 }
@@ -159,7 +155,7 @@ ExternalPolicy& Shard::external() {
   if (policy == nullptr) {
     throw ConfigError("policy \"" + std::string(name_of(config_.policy.kind)) + "\" chooses its content itself");
   }
-  if (planned_) throw Error("the rows planned before were not committed");
+  require_committed();
   return *policy;
 }
 
@@ -218,7 +214,12 @@ const std::byte* Shard::field(uint32_t position, size_t field) const {
   return arena_->view().slot(current_[position]) + schema_.offset(field);
 }
 
+void Shard::require_committed() const {
+  if (planned_) throw Error("the rows planned before were not committed");
+}
+
 ShardMeta Shard::describe() const {
+  require_committed();
   ShardMeta out;
   const PolicyConfig& config = config_.policy;
   out.fields = schema_.describe();
@@ -248,7 +249,7 @@ void Shard::put_back(uint32_t position, uint32_t label, const Record& record) {
   const Placement placement{0, position, take_slot(), label};
   const std::byte* from = record.fields;
   for (size_t i = 0; i < schema_.size(); ++i) {
-    copy_unchecked(destination(placement, i), from, schema_.field_bytes(i));
+    copy_into_slot(destination(placement, i), from, schema_.field_bytes(i));
     from += schema_.field_bytes(i);
   }
   RecordMeta meta{};
@@ -288,6 +289,7 @@ void Shard::adopt(std::span<const uint32_t> labels, const std::vector<uint32_t>&
 }
 
 void Shard::check() const {
+  require_committed();
   const auto fail = [](const std::string& what) { throw CorruptRecord("the shard is inconsistent: " + what); };
   std::vector<uint8_t> uses(arena_->shape().slots, 0);
   for (size_t i = 0; i < free_size_; ++i) ++uses[free_[(free_head_ + i) % free_.size()].slot];
@@ -310,7 +312,7 @@ void Shard::check() const {
   for (uint32_t label = 0; label < policy_->num_classes(); ++label) {
     if (counts[label] != policy_->count(label)) fail("a class count is wrong");
   }
-  if (arena_->view().count(epoch_) != policy_->size()) fail("the published count is wrong");
+  if (arena_->view().count(epoch_).value_or(kNowhere) != policy_->size()) fail("the published count is wrong");
 }
 
 }  // namespace neomem

@@ -26,7 +26,9 @@ int milliseconds_left(Deadline deadline) {
   throw_errno("socket");
 }
 
-bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+bool would_block() {
+  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
 
 }  // namespace
 
@@ -151,6 +153,8 @@ void Acceptor::run() {
     if (poll(pollers.data(), pollers.size(), -1) < 0) continue;
     if (pollers[1].revents != 0) return;
     FileDescriptor connection(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    // The listener stays readable while descriptors are short: no spinning.
+    if (!connection && (errno == EMFILE || errno == ENFILE)) std::this_thread::sleep_for(Milliseconds(10));
     if (!connection) continue;
     try {
       serve_(std::move(connection));

@@ -8,7 +8,7 @@ namespace neomem {
 
 namespace {
 
-constexpr std::array<std::string_view, 6> kStageNames{"offer", "plan", "copy", "sample", "assemble", "wait"};
+constexpr std::array<std::string_view, 7> kStageNames{"offer", "plan", "copy", "fetch", "sample", "assemble", "wait"};
 
 }  // namespace
 

@@ -19,6 +19,7 @@ namespace neomem {
 namespace {
 
 constexpr Milliseconds kProofTime{5000};
+constexpr Milliseconds kShortage{10};
 constexpr size_t kPieces = 16;
 
 void register_events(int epoll, int operation, int fd, void* pointer, uint32_t events) {
@@ -28,7 +29,9 @@ void register_events(int epoll, int operation, int fd, void* pointer, uint32_t e
   if (epoll_ctl(epoll, operation, fd, &event) != 0) throw_errno("epoll_ctl");
 }
 
-bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+bool would_block() {
+  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
 
 }  // namespace
 
@@ -62,7 +65,7 @@ void TcpServer::run() {
         continue;
       }
       auto* connection = static_cast<Connection*>(source);
-      if (!advance(*connection)) {
+      if (!serve(*connection)) {
         std::erase_if(connections_, [&](const auto& each) { return each.get() == connection; });
       }
     }
@@ -72,13 +75,19 @@ void TcpServer::run() {
 
 void TcpServer::accept_one() {
   FileDescriptor fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  // The listener stays readable while descriptors are short: no spinning.
+  if (!fd && (errno == EMFILE || errno == ENFILE)) std::this_thread::sleep_for(kShortage);
   if (!fd || connections_.size() >= max_connections_) return;
   const int on = 1;
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   auto connection = std::make_unique<Connection>();
   connection->fd = std::move(fd);
   connection->proof_deadline = deadline_in(kProofTime);
-  register_events(epoll_.get(), EPOLL_CTL_ADD, connection->fd.get(), connection.get(), EPOLLIN);
+  try {
+    register_events(epoll_.get(), EPOLL_CTL_ADD, connection->fd.get(), connection.get(), EPOLLIN);
+  } catch (const Error&) {
+    return;  // closed: who connects asks again
+  }
   connections_.push_back(std::move(connection));
 }
 
@@ -87,6 +96,15 @@ void TcpServer::drop_slow_strangers() {
   std::erase_if(connections_, [&](const auto& each) {
     return (each->state == State::hello || each->state == State::proof) && each->proof_deadline < now;
   });
+}
+
+// What the system refuses ends this connection, not the service.
+bool TcpServer::serve(Connection& connection) {
+  try {
+    return advance(connection);
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 bool TcpServer::advance(Connection& connection) {

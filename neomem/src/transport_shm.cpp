@@ -60,7 +60,9 @@ pid_t peer_of_same_user(int fd) {
 }
 
 // Readable once the process has ended; none where the kernel has no pidfds.
-FileDescriptor watch_process(pid_t pid) { return FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+FileDescriptor watch_process(pid_t pid) {
+  return FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+}
 
 class ShmTransport final : public Transport {
  public:

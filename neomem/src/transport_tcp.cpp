@@ -106,8 +106,7 @@ class TcpTransport final : public Transport {
     const bool is_interface = !config_.bind.empty() && !hosts.empty();
     const Endpoint bound = resolve(is_interface ? hosts[0] : config_.bind, 0, true);
     listener_ = FileDescriptor(socket(bound.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!listener_ ||
-        bind(listener_.get(), reinterpret_cast<const sockaddr*>(&bound.address), bound.bytes) != 0 ||
+    if (!listener_ || bind(listener_.get(), reinterpret_cast<const sockaddr*>(&bound.address), bound.bytes) != 0 ||
         listen(listener_.get(), static_cast<int>(config_.num_ranks) + 64) != 0) {
       throw_errno("listening on " + config_.bind);
     }
@@ -267,10 +266,18 @@ void TcpTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
     lost.push_back(rank);
     peers_[rank].fd.reset();  // answers still under way must not be taken for later ones
   };
-  // Peers that still have something to send or receive, first those whose connection must be made again.
+  // Peers that still have something to send or receive: all are asked before connections are made again, which
+  // takes part of the time only, so that a silent peer does not take the others along.
   std::erase_if(polled_, [&](uint32_t rank) {
+    if (!peers_[rank].fd) return false;
+    if (advance(peers_[rank])) return peers_[rank].finished();
+    give_up(rank);
+    return true;
+  });
+  std::erase_if(polled_, [&](uint32_t rank) {
+    if (peers_[rank].fd) return false;
     try {
-      if (!peers_[rank].fd) open(rank, deadline);
+      open(rank, Clock::now() + (deadline - Clock::now()) / 2);
     } catch (const PeerLost&) {
     }
     if (peers_[rank].fd && advance(peers_[rank])) return peers_[rank].finished();
@@ -284,12 +291,8 @@ void TcpTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
       pollers_.push_back({peers_[rank].fd.get(), events, 0});
     }
     const auto left = std::chrono::ceil<Milliseconds>(deadline - Clock::now()).count();
-    const int ready = left <= 0 ? 0 : poll(pollers_.data(), pollers_.size(), static_cast<int>(left));
+    const int ready = poll(pollers_.data(), pollers_.size(), static_cast<int>(std::max<int64_t>(left, 0)));
     if (ready < 0 && errno != EINTR) throw_errno("poll");
-    if (ready == 0 && Clock::now() >= deadline) {
-      for (const uint32_t rank : polled_) give_up(rank);
-      return;
-    }
     size_t i = 0;
     std::erase_if(polled_, [&](uint32_t rank) {
       if (pollers_[i++].revents == 0) return false;
@@ -297,6 +300,9 @@ void TcpTransport::get(std::span<const Get> gets, Deadline deadline, std::vector
       give_up(rank);
       return true;
     });
+    if (left > 0) continue;
+    for (const uint32_t rank : polled_) give_up(rank);
+    return;
   }
 }
 

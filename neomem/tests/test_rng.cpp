@@ -17,9 +17,12 @@ TEST_CASE("Philox gives the published values") {
 
 TEST_CASE("every part of the key gives other numbers") {
   const auto first = [](Rng rng) { return rng.next(); };
-  const std::set<uint64_t> values{first(Rng(1, 2, 3, Use::draws)),          first(Rng(2, 2, 3, Use::draws)),
-                                  first(Rng(1, 3, 3, Use::draws)),          first(Rng(1, 2, 4, Use::draws)),
-                                  first(Rng(1, 2, 3, Use::victims)),        first(Rng(1, 2, 3, Use::draws, 1)),
+  const std::set<uint64_t> values{first(Rng(1, 2, 3, Use::draws)),
+                                  first(Rng(2, 2, 3, Use::draws)),
+                                  first(Rng(1, 3, 3, Use::draws)),
+                                  first(Rng(1, 2, 4, Use::draws)),
+                                  first(Rng(1, 2, 3, Use::victims)),
+                                  first(Rng(1, 2, 3, Use::draws, 1)),
                                   first(Rng(1, 2, 3 + (1ULL << 32), Use::draws)),
                                   first(Rng(1, 2, 3, Use::draws, 1 << 12))};
   CHECK(values.size() == 8);

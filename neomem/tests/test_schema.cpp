@@ -6,7 +6,8 @@
 using namespace neomem;
 
 TEST_CASE("fields lie one after the other, each aligned, each by its own size") {
-  const Schema schema({{"image", DType::uint8, {3, 5, 5}}, {"logits", DType::float16, {10}}, {"z", DType::float64, {}}});
+  const Schema schema(
+      {{"image", DType::uint8, {3, 5, 5}}, {"logits", DType::float16, {10}}, {"z", DType::float64, {}}});
   CHECK(schema.field_bytes(0) == 75);
   CHECK(schema.field_bytes(1) == 20);
   CHECK(schema.field_bytes(2) == 8);

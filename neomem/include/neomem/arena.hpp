@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "neomem/platform.hpp"
@@ -11,7 +12,7 @@
 
 namespace neomem {
 
-inline constexpr uint32_t kAbi = 1;
+inline constexpr uint32_t kAbi = 2;
 inline constexpr uint32_t kCountsRing = 64;
 inline constexpr uint32_t kMaxDelay = 32;
 inline constexpr uint32_t kMaxVersions = kMaxDelay + 1;
@@ -39,10 +40,20 @@ struct ArenaHeader {
   uint32_t rank;
   uint64_t fingerprint;
   uint64_t bytes;
-  alignas(64) std::atomic<uint64_t> epoch;  // last published round
-  std::atomic<uint32_t> tick;               // its low bits: waiters' futex
-  std::atomic<uint32_t> closed;             // the owner left in order
-  alignas(64) std::atomic<uint64_t> counts[kCountsRing];  // [epoch % ring]: positions in use
+  alignas(64) std::atomic<uint64_t> epoch;                // last published round
+  std::atomic<uint32_t> tick;                             // its low bits: waiters' futex
+  std::atomic<uint32_t> closed;                           // the owner left in order
+  alignas(64) std::atomic<uint64_t> counts[kCountsRing];  // [epoch % ring]: CountEntry
+};
+
+// Positions in use at the end of a round. The entry names its round, so that no reader, in whatever order the
+// header's bytes reach it, takes one round's count for another's.
+struct CountEntry {
+  static uint64_t pack(uint64_t epoch, uint64_t count) { return epoch << 32 | count; }
+  static std::optional<uint32_t> unpack(uint64_t entry, uint64_t epoch) {
+    if (entry >> 32 != (epoch & UINT32_MAX)) return std::nullopt;
+    return static_cast<uint32_t>(entry);
+  }
 };
 
 struct ArenaShape {
@@ -70,8 +81,9 @@ class ArenaView {
   uint64_t epoch() const { return header().epoch.load(std::memory_order_acquire); }
   // The published epoch, read after everything that was copied before.
   uint64_t epoch_after_copies() const;
-  uint64_t count(uint64_t epoch) const {
-    return header().counts[epoch % kCountsRing].load(std::memory_order_relaxed);
+  // None if the round is not published yet, or too long ago.
+  std::optional<uint32_t> count(uint64_t epoch) const {
+    return CountEntry::unpack(header().counts[epoch % kCountsRing].load(std::memory_order_acquire), epoch);
   }
   const Cell* entry(uint64_t position) const {
     return reinterpret_cast<const Cell*>(base_ + shape_->entry_offset(position));
@@ -98,9 +110,7 @@ class Arena {
   const std::byte* base() const { return mapping_.data(); }
   ArenaView view() const { return {base(), shape_}; }
   std::byte* slot(uint64_t slot) { return mapping_.data() + shape_.slot_offset(slot); }
-  Cell* entry(uint64_t position) {
-    return reinterpret_cast<Cell*>(mapping_.data() + shape_.entry_offset(position));
-  }
+  Cell* entry(uint64_t position) { return reinterpret_cast<Cell*>(mapping_.data() + shape_.entry_offset(position)); }
   // Makes everything written so far visible as `epoch` and wakes who waits for it.
   void publish(uint64_t epoch, uint64_t count);
   void mark_closed();
@@ -116,5 +126,7 @@ class Arena {
 
 // Copies bytes that an owner may be rewriting; the caller checks afterwards whether it was.
 void copy_unchecked(void* to, const void* from, size_t bytes);
+// Copies into a slot, past the caches where the field is large: the owner will not read it soon.
+void copy_into_slot(void* to, const void* from, size_t bytes);
 
 }  // namespace neomem

@@ -9,7 +9,7 @@
 namespace neomem {
 
 using Digest = std::array<uint8_t, 32>;
-Digest sha256(std::string_view bytes);                              // FIPS 180-4
+Digest sha256(std::string_view bytes);                               // FIPS 180-4
 Digest hmac_sha256(std::string_view key, std::string_view message);  // RFC 2104
 bool equal_in_constant_time(const Digest& a, const Digest& b);
 

@@ -23,15 +23,15 @@ struct Config {
   bool fixed_classes = false;
   Mode mode = Mode::lockstep;
   Scope scope = Scope::global;
-  uint32_t delay = 3;         // rounds before a freed slot is written again: how far ranks may be apart
-  uint32_t depth = 3;         // slabs: a sample stays valid for depth - 1 further draws
-  bool augmented = false;     // slabs have room for the minibatch in front of the representatives
+  uint32_t delay = 3;      // rounds before a freed slot is written again: how far ranks may be apart
+  uint32_t depth = 3;      // slabs: a sample stays valid for depth - 1 further draws
+  bool augmented = false;  // slabs have room for the minibatch in front of the representatives
   uint64_t seed = 0;
   uint32_t rank = 0;
   uint32_t num_ranks = 1;
   std::string transport = "auto";
   std::string bind = "127.0.0.1";
-  std::string key;            // secret of the run; empty lets rank 0 make one
+  std::string key;  // secret of the run; empty lets rank 0 make one
   Milliseconds deadline{2000};
   Milliseconds connect_timeout{30000};
 

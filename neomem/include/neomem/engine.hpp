@@ -49,16 +49,17 @@ class Engine {
   // Draws of a round that were taken, and where to go on after a restore. In turn (inside `call`).
   uint32_t lanes_taken(uint64_t round);
   void set_lane(uint64_t round, uint32_t lane);
-  // Runs a function in turn and waits for it; its exception is thrown here.
+  // Runs a function in turn and waits for it; its exception is thrown here. Timeout: it was not and will not be run.
   void call(const std::function<void()>& function, Deadline deadline);
   // Whether the command that `offer` or `assemble` returned is done.
   bool done(uint64_t sequence);
   bool wait_idle(Deadline deadline);
   uint64_t next_ticket();
+  std::chrono::nanoseconds cpu_time() const { return worker_.cpu_time(); }  // inside `call`
   void stop();
 
  private:
-  enum class Kind : uint8_t { offer, draw, assemble, call };
+  enum class Kind : uint8_t { offer, draw, assemble, call, cancelled };
   struct Command {
     Kind kind = Kind::call;
     uint64_t ticket = 0;

@@ -64,5 +64,6 @@ struct ClosedError : Error {
 };
 
 [[noreturn]] void throw_errno(const std::string& what);
+std::string list_of(const std::vector<uint32_t>& ranks);  // "1, 4"
 
 }  // namespace neomem

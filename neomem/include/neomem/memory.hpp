@@ -69,7 +69,12 @@ class Memory {
   // own one is read), then those of their bases if the saves were incremental.
   void restore(const std::vector<CheckpointSource>& files, const std::vector<CheckpointSource>& bases,
                Milliseconds timeout);
+  // Finishes what was asked for, serves peers until they drain or close too, then closes. Throws Timeout, and stays
+  // open, if some of them still work by then.
+  void drain(Milliseconds timeout);
   void close();
+  void fail_if_unusable() const { static_cast<void>(engine()); }  // throws ClosedError
+  uint64_t next_ticket() const { return engine().next_ticket(); }
 
   const Config& config() const { return config_; }
   const Schema& schema() const { return schema_; }

@@ -34,7 +34,9 @@ class Mapping {
   Mapping() = default;
   // All pages are present before it returns.
   static Mapping of_file(int fd, size_t bytes, bool writable);
-  static Mapping anonymous(size_t bytes);  // shared, so that fork does not copy pages a device may write
+  // Of huge pages where the kernel grants them. A forked child sees zeros: nothing is copied on write, and pages that a
+  // device may write stay where they are.
+  static Mapping anonymous(size_t bytes);
   ~Mapping();
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
@@ -83,6 +85,7 @@ class Worker {
   Worker(Worker&&) = default;
   Worker& operator=(Worker&& other) noexcept;
   void join();
+  std::chrono::nanoseconds cpu_time() const;  // used by the thread; not after `join`
 
  private:
   ForkMark mark_;

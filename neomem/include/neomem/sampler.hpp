@@ -32,8 +32,8 @@ struct SamplerConfig {
 struct Peer {
   uint32_t rank = 0;
   ArenaShape shape;
-  Transport* transport = nullptr;    // null for the own arena
-  const std::byte* base = nullptr;   // null where the arena cannot be mapped
+  Transport* transport = nullptr;   // null for the own arena
+  const std::byte* base = nullptr;  // null where the arena cannot be mapped
   bool lost = false;
 };
 
@@ -56,6 +56,11 @@ class Sampler {
   // Makes a wait for peers end with ClosedError. From any thread.
   void interrupt() { interrupted_.store(true, std::memory_order_relaxed); }
   void forget(uint32_t rank);
+  // Returns once all peers have closed or are gone; those that have not by the deadline.
+  std::vector<uint32_t> await_closed(Deadline deadline);
+  // Gets of one call, and their bytes with each rounded up to kAlignment, at most.
+  static size_t most_gets(const Schema& schema, size_t num_peers, size_t draws);
+  static uint64_t most_bytes(const Schema& schema, size_t num_peers, size_t draws);
   std::vector<uint32_t> lost() const;
 
  private:
@@ -79,6 +84,7 @@ class Sampler {
   void await_round(size_t peer, uint64_t round, Deadline deadline);
   void read_remote_heads(Deadline deadline);
   void draw(uint64_t round, uint32_t lane, uint32_t attempt, uint32_t draws);
+  size_t first_behind(uint64_t round);
   Outcome fetch(const SlabRows& out, Deadline deadline);
   void load_versions(Deadline deadline);
   void copy_records(const SlabRows& out, Deadline deadline);
@@ -86,6 +92,7 @@ class Sampler {
   Outcome settle(const SlabRows& out);
   void run_gets(Deadline deadline);
   void lose(size_t peer);
+  bool is_closed(size_t peer, Deadline deadline);
   ArenaView view(size_t peer) const { return {peers_[peer].base, peers_[peer].shape}; }
 
   const Schema& schema_;
@@ -99,12 +106,13 @@ class Sampler {
   DistinctDraw draws_;
   std::vector<Head> heads_;
   std::vector<Pick> picks_;
-  size_t pending_ = 0;                 // picks_[0, pending_) are still to be fetched
-  std::vector<CellValue> versions_;    // [draws, kMaxVersions]
-  std::vector<RecordMeta> metas_;      // [draws]
+  size_t pending_ = 0;               // picks_[0, pending_) are still to be fetched
+  std::vector<CellValue> versions_;  // [draws, kMaxVersions]
+  std::vector<RecordMeta> metas_;    // [draws]
   std::vector<std::byte> remote_heads_;
   std::vector<Get> gets_;
   std::vector<uint32_t> lost_now_;
+  Clock::duration fetching_{};  // of the draw under way
 };
 
 }  // namespace neomem

@@ -10,7 +10,19 @@
 namespace neomem {
 
 enum class DType : uint8_t {
-  boolean, uint8, int8, uint16, int16, uint32, int32, uint64, int64, float16, bfloat16, float32, float64
+  boolean,
+  uint8,
+  int8,
+  uint16,
+  int16,
+  uint32,
+  int32,
+  uint64,
+  int64,
+  float16,
+  bfloat16,
+  float32,
+  float64
 };
 
 size_t size_of(DType dtype);
@@ -28,7 +40,9 @@ struct Field {
 inline constexpr size_t kMaxFields = 16;
 inline constexpr size_t kAlignment = 64;
 
-constexpr uint64_t align_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+constexpr uint64_t align_up(uint64_t value, uint64_t to) {
+  return (value + to - 1) / to * to;
+}
 
 // Stamps in front of the fields of each slot.
 struct alignas(kAlignment) RecordMeta {

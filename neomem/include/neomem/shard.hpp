@@ -97,6 +97,7 @@ class Shard {
   void free_slot(const FreedSlot& freed);
   void write_version(const Placement& placement, uint64_t epoch);
   void copy_planned(const BatchView& batch);
+  void require_committed() const;
   ExternalPolicy& external();
   void remove_last_of(uint32_t label);
   void put_back(uint32_t position, uint32_t label, const Record& record);
@@ -111,11 +112,11 @@ class Shard {
   uint32_t planned_batch_ = 0;
   std::vector<uint32_t> candidate_labels_;
   std::vector<Placement> plan_;
-  std::vector<uint32_t> current_;       // position -> slot, kNowhere if none
-  std::vector<uint8_t> newest_;         // position -> cell of the newest version
-  std::vector<uint64_t> planned_in_;    // position -> round in which it was last planned
-  std::vector<uint32_t> plan_index_;    // position -> entry of plan_, where planned_in_ is this round
-  std::vector<FreedSlot> free_;         // ring, oldest first
+  std::vector<uint32_t> current_;     // position -> slot, kNowhere if none
+  std::vector<uint8_t> newest_;       // position -> cell of the newest version
+  std::vector<uint64_t> planned_in_;  // position -> round in which it was last planned
+  std::vector<uint32_t> plan_index_;  // position -> entry of plan_, where planned_in_ is this round
+  std::vector<FreedSlot> free_;       // ring, oldest first
   size_t free_head_ = 0;
   size_t free_size_ = 0;
   InsertCounts counts_;

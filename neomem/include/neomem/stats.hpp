@@ -11,9 +11,10 @@
 
 namespace neomem {
 
-// offer: candidates into the arena; plan: counts, draw and directory; copy: records into the slab, mapped or
-// fetched; sample: all of a draw; wait: what the program itself waited for a sample.
-enum class Stage : uint8_t { offer, plan, copy, sample, assemble, wait };
+// offer: candidates into the arena; plan: rounds, counts and the draw; copy: directory and records from mapped memory
+// into the slab; fetch: the same over the network; sample: all of a draw; assemble: a minibatch into the slab; wait:
+// what the program itself waited for a sample.
+enum class Stage : uint8_t { offer, plan, copy, fetch, sample, assemble, wait };
 
 struct SampleCounts {
   uint64_t samples = 0;
@@ -39,7 +40,7 @@ class Stats {
   std::map<std::string, double> report() const NEOMEM_EXCLUDES(mutex_);
 
  private:
-  static constexpr size_t kStages = 6;
+  static constexpr size_t kStages = 7;
   static constexpr size_t kWindow = 1024;
   struct Series {
     std::array<float, kWindow> us{};

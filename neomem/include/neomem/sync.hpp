@@ -24,7 +24,9 @@ using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 using Milliseconds = std::chrono::milliseconds;
 
-inline Deadline deadline_in(Milliseconds span) { return Clock::now() + span; }
+inline Deadline deadline_in(Milliseconds span) {
+  return Clock::now() + span;
+}
 
 class NEOMEM_CAPABILITY Mutex {
  public:

@@ -51,6 +51,7 @@ class TcpServer {
   void accept_one();
   void drop_slow_strangers();
   // False when the connection is to be closed.
+  bool serve(Connection& connection);
   bool advance(Connection& connection);
   bool receive(Connection& connection, size_t wanted, bool& complete);
   bool take_hello(Connection& connection);

@@ -46,6 +46,8 @@ struct TransportConfig {
   uint32_t rank = 0;
   uint32_t num_ranks = 1;
   std::string bind = "127.0.0.1";  // where tcp listens
+  size_t fetch_gets = 64;          // most gets of one call, and their bytes with each rounded up to kAlignment
+  uint64_t fetch_bytes = 1U << 20;
 };
 
 // Threads of one process: peers read the owner's own mapping.
@@ -53,12 +55,12 @@ std::unique_ptr<Transport> make_local_transport(const TransportConfig& config, s
 // Processes of one node: descriptors of arenas go over an abstract Unix socket.
 std::unique_ptr<Transport> make_shm_transport(const TransportConfig& config, std::shared_ptr<Arena> arena);
 
-
 // Any hosts: a service thread answers reads over TCP.
 std::unique_ptr<Transport> make_tcp_transport(const TransportConfig& config, std::shared_ptr<Arena> arena);
 // Fabrics with remote reads, through libfabric.
 std::unique_ptr<Transport> make_ofi_transport(const TransportConfig& config, std::shared_ptr<Arena> arena);
-// "ofi" where such a fabric is present, else "tcp".
-std::string best_network_transport();
+// Whether a fabric is here that serves reads by itself; software providers of libfabric do not count, because tcp is
+// faster on busy processors.
+bool has_fabric();
 
 }  // namespace neomem

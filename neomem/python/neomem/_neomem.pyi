@@ -273,6 +273,13 @@ class Memory:
     def transports(self) -> list[str]:
         """How each rank is reached."""
 
+    def drain(self, timeout_ms: int = 60000) -> None:
+        """Finish what was asked for, serve peers until they drain or close too, then close.
+
+        Raises:
+            Timeout: Some ranks still work; the memory stays open.
+        """
+
     def close(self) -> None:
         """Stop the engine, wake who waits, release memory once no sample points into it."""
 

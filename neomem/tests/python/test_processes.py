@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import signal
+import threading
 import time
 
 import neomem
@@ -140,6 +141,50 @@ def test_free_mode_goes_on_without_a_lost_remote_peer(ranks, how):
     outcome, seconds = ranks(survive, 2, "free", how, "tcp").join(only={0})[0]
     assert outcome == 50
     assert seconds < 2.5
+
+
+def work_until_killed(rank, size, exchange, folder):
+    """Rank 1 offers, draws and saves as fast as it can and is killed at any instant; rank 0 reads its records."""
+    memory = make(rank, size, exchange, mode="free", deadline_ms=1500)
+    memory.offer(*batch(rank, 0), wait=True)
+    exchange(b"")
+    if rank == 1:
+        for step in range(1, 10**9):
+            memory.offer(*batch(rank, step))
+            memory.sample()
+            if step % 5 == 0:
+                memory.save(os.path.join(folder, "shard"))
+    deadline = time.monotonic() + 20
+    while not os.path.exists(os.path.join(folder, "killed")):
+        assert time.monotonic() < deadline
+        check_rows(memory.sample())
+    for _ in range(300):
+        check_rows(memory.sample())
+    return memory.stats()["mapped_bytes"]
+
+
+def test_an_owner_killed_at_any_instant_leaves_whole_records(ranks, tmp_path):
+    for trial in range(int(os.environ.get("NEOMEM_KILLS", "3"))):
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        group = ranks(work_until_killed, 2, str(folder))
+        killer = threading.Thread(target=kill_soon, args=(group.processes[1], folder))
+        killer.start()
+        assert group.join(only={0})[0] > 0
+        killer.join()
+        if (folder / "shard").exists():
+            with make(1, 2, lambda message: [message, message], scope="local", key=b"k") as memory:
+                memory.restore([folder / "shard", folder / "shard"])
+                memory.verify()
+
+
+def kill_soon(process, folder):
+    while not (folder / "shard").exists():
+        time.sleep(0.005)
+    time.sleep(random.random() * 0.1)
+    process.kill()
+    process.join()
+    (folder / "killed").touch()
 
 
 def wrong_key(rank, size, exchange, transport):

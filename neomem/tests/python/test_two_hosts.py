@@ -27,7 +27,7 @@ def remove():
 def hosts():
     """Names of two namespaces joined by a cable with the addresses 10.77.0.1 and 10.77.0.2."""
     if shutil.which("ip") is None or os.geteuid() != 0:
-        pytest.skip("needs root and iproute2")
+        pytest.skip("needs root, and ip of iproute2 (Debian: apt-get install iproute2)")
     remove()
     if ip("netns", "add", SPACES[0], check=False).returncode != 0:
         pytest.skip("this machine does not allow network namespaces")
@@ -78,7 +78,7 @@ def test_the_same_draws_over_a_bad_network(ranks, hosts):
     for index, space in enumerate(hosts):
         rule = ["qdisc", "add", "dev", f"neomem-v{index}", "root", "netem", "delay", "2ms", "loss", "1%"]
         if tc is None or subprocess.run([tc, "-n", space, *rule], check=False, capture_output=True).returncode != 0:
-            pytest.skip("tc or netem is not here")
+            pytest.skip("needs tc of iproute2 and a kernel with netem; test_faults.cpp has a slow relay instead")
     expected = ranks(chain, 2, 20, 0.0, {}).join()
     assert ranks(chain_on_host, 2, 20, {"transport": "tcp"}).join() == expected
 
