@@ -66,7 +66,8 @@ def _row(way: str, case: tuple[str, str, int]) -> dict[str, object]:
 
 def _run(way: str, case: tuple[str, str, int]) -> list[tuple[float, float]]:
     command = [_interpreter(way), PROGRAM, way, *map(str, case)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}  # the gather has one thread, and cores are not only ours
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S, env=alone)
     blocks = [tuple(map(float, line.split())) for line in done.stdout.splitlines() if line[:1].isdigit()]
     return [(operation, gather) for operation, gather in blocks]
 

@@ -10,10 +10,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-DRAWS, BLOCKS, MIN_REPEATS, BLOCK_S = 64, 7, 15, 1.0
+DRAWS, BLOCKS, MIN_REPEATS, BLOCK_S = 64, 5, 7, 0.5
 
 
 def neomem_way(data: np.ndarray) -> Callable[[], object]:
@@ -119,6 +120,7 @@ def rpc_way(data: np.ndarray) -> Callable[[], object]:
     context = torch.multiprocessing.get_context("spawn")
     owner = context.Process(target=_serve_rpc, args=(data.shape, str(data.dtype)), daemon=True)
     owner.start()
+    _helpers.append(owner)
     rpc.init_rpc("reader", rank=0, world_size=2)
 
     def draw() -> object:
@@ -129,6 +131,7 @@ def rpc_way(data: np.ndarray) -> Callable[[], object]:
 
 
 _owned: list[object] = []
+_helpers: list[Any] = []
 
 
 def _rows_of_owner(rows: object) -> object:
@@ -173,5 +176,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    for helper in _helpers:
+        helper.kill()
     sys.stdout.flush()
     __import__("os")._exit(0)  # servers and helpers of the peers need not end in order
