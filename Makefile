@@ -5,7 +5,7 @@ export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test check bench docs clean
+.PHONY: help setup reproduce test check bench stress docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ check: setup ## run the quality gates: lint, types, import walls, formats, spell
 
 bench: setup ## measure what we claim, beside the physical limit
 	@python benchmarks/run.py
+
+stress: setup ## run the engine's long tests (hours)
+	@tools/neomem_stress.sh
 
 docs: setup ## generate what docs/ takes from the code
 	@python tools/generate_docs.py
