@@ -20,7 +20,7 @@ fi
 mapfile -t sources < <(git ls-files -- 'neomem/*.cpp' 'neomem/*.hpp')
 clang-format --dry-run -Werror "${sources[@]}"
 
-mapfile -t inputs < <(git ls-files -- neomem tools/neomem_check.sh requirements/lock.txt)
+mapfile -t inputs < <(git ls-files -- neomem/{CMake*,.clang-tidy,include,src} tools/neomem_check.sh requirements/lock.txt)
 checks=${REHEARSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rehearse}/checks
 passed=$checks/neomem-tidy-$(sha256sum -- "${inputs[@]}" | sha256sum | cut -c1-16)
 if [[ -e $passed ]]; then
