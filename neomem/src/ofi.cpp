@@ -38,7 +38,7 @@ Library load() {
   find(library.fabric, "fi_fabric");
   find(library.strerror, "fi_strerror");
   find(library.version, "fi_version");
-  // Newer versions lengthen the structures that go to and fro.
+  // Newer versions lengthen the structures that are passed in both directions.
   if (library.version() != kBuilt) {
     throw ConfigError("neomem was built for libfabric " + text_of(kBuilt) + ", but version " +
                       text_of(library.version()) + " is here: build neomem again");

@@ -269,6 +269,39 @@ def gradient_equals_that_of_one_rank(communicator):
 
 
 @check
+def strategies_have_the_gradient_of_one_rank(communicator):
+    """For vanilla and ER with a fixed set of representatives, and where the minibatch does not divide."""
+    import torch
+
+    from rehearse.core import registry
+    from rehearse.core.batch import Batch
+    from rehearse.core.protocols import StrategyContext
+    from rehearse.training.criteria import cross_entropy
+
+    rank, n = communicator.world.rank, communicator.world.num_ranks
+
+    def batch(rows, parts):
+        inputs, labels = samples(rows, seed=rows)
+        place = rank if parts > 1 else 0
+        return Batch(inputs=inputs[place::parts], labels=labels[place::parts], num_global=rows, num_ranks=parts)
+
+    for name in ("vanilla", "er"):
+        kind = registry.get("strategies", name)
+        gradients = []
+        for parts in (n, 1):
+            model = network()
+            context = StrategyContext(model=model, criterion=cross_entropy, communicator=communicator)
+            draws = (batch(3 * n, parts),) * len(kind.draws)
+            optimizer = communicator.wrap_optimizer(sgd(model), model) if parts == n else None
+            kind(kind.Config(), context).loss(batch(8 * n - 3, parts), draws).backward()
+            if optimizer is not None:
+                optimizer.synchronize()
+            gradients.append([parameter.grad for parameter in model.parameters()])
+        for ours, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@check
 def parameters_stay_equal_with_uneven_data(communicator):
     model = network()
     optimizer = communicator.wrap_optimizer(sgd(model, weight_decay=1e-3), model)

@@ -132,7 +132,7 @@ CAMPAIGN_KEYS = "name, description, communicator, datasets, strategies, matrix, 
          ["datasets.digits.training.regime: phases must start at epoch 0 and ascend, got [3]"]),
         ({"datasets__digits__training__regime": {"phases": [{"epoch": 0, "factor": 1}]}},
          ["datasets.digits.training.regime.phases.0.factor: unknown key 'factor'; did you mean 'lr_factor'? "
-          "(choices: epoch, lr_factor, shape)"]),
+          "(choices: epoch, lr_factor, lr_offset, shape)"]),
         ({"matrix__0__datasets": ["digit"]},
          ["matrix.0.datasets: unknown label 'digit'; did you mean 'digits'? (choices: digits)"]),
         ({"matrix__0__strategies": ["er", "err", "xyz"]},
