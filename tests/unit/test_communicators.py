@@ -108,6 +108,14 @@ def test_a_second_leader_of_the_same_launch_is_refused():
             open_store(world, env, SECOND)
 
 
+def test_a_leader_s_host_that_does_not_resolve_is_said_at_once(tmp_path):
+    nodes = tmp_path / "nodes"
+    nodes.write_text("no-such-host.invalid\nother\n")
+    env = {"PMIX_NAMESPACE": "nowhere", "PBS_NODEFILE": str(nodes)}
+    with pytest.raises(CommunicationError, match=r"no-such-host.invalid, .* does not resolve .*; set MASTER_ADDR"):
+        open_store(TWO_NODES, env, timedelta(seconds=60))
+
+
 def test_a_taken_port_between_nodes_says_what_to_set(tmp_path):
     nodes = tmp_path / "nodes"
     nodes.write_text("127.0.0.1\n127.0.0.1\n")

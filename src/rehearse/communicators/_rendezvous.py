@@ -121,6 +121,14 @@ def _ask_port(name: str, timeout_s: float) -> int:
 def _meet_between_nodes(world: World, launch: str, host: str, timeout: timedelta) -> Store:
     port = _FIRST_PORT + int(launch, 16) % _NUM_PORTS
     try:
+        socket.getaddrinfo(host, port)
+    except OSError:
+        # Torch would try again until the time is over.
+        raise CommunicationError(
+            f"{host}, the host of rank 0 by the batch system's node list, does not resolve on this node; set "
+            "MASTER_ADDR to an address of that host and MASTER_PORT to a free port on it, on all ranks"
+        ) from None
+    try:
         store = TCPStore(host, port, is_master=world.is_leader, timeout=timeout, wait_for_workers=False)
     except RuntimeError as error:
         raise CommunicationError(
