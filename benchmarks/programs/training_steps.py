@@ -54,7 +54,7 @@ def measure(communicator: Communicator, settings: dict[str, Any]) -> dict[str, l
             for of_turn in range(settings["steps_per_turn"]):
                 current, upcoming = (minibatches[(number + ahead) % NUM_MINIBATCHES] for ahead in (0, 1))
                 started_s = time.perf_counter()
-                step(current, upcoming, number)
+                step(current, upcoming, number, 0)
                 step_ms = 1e3 * (time.perf_counter() - started_s)
                 number += 1
                 if of_turn > 0:  # the first one also ends the other variant's work
@@ -98,6 +98,7 @@ def make_steps(communicator: Communicator, settings: dict[str, Any]) -> dict[str
         budget=settings["budget"],
         seed=1,
         batch_size=settings["batch_size"],
+        draws=(settings["num_representatives"],),
     )
     steps = {}
     for name, options in settings["buffers"].items():
@@ -120,6 +121,7 @@ def make_steps(communicator: Communicator, settings: dict[str, Any]) -> dict[str
             device=CPU,
             timer=PhaseTimer(CPU),
             seed=1,
+            first_tasks=(0,) * len(strategy.draws),
         )
     return steps
 
